@@ -1,0 +1,1 @@
+"""Measurements and the demonstration; one module per question, in the wheel."""

@@ -1,0 +1,77 @@
+"""Every bound of the system, each with its reason. Bytes, seconds and counts; the unit stands in the name."""
+
+# The document (REFERENCE S19): what a 10,000-server system needs, times three.
+DOCUMENT_BYTES = 32 * 1024 * 1024
+DOCUMENT_WARN_BYTES = 8 * 1024 * 1024
+SITES = 1_000
+SERVERS = 10_000
+ROLES = 100_000
+NESTING = 32
+STRING_BYTES = 64 * 1024
+NAME_CHARACTERS = 63  # a DNS label, so that names can become host names
+NODE_NAME_CHARACTERS = 120  # a file name is 255 bytes; room for suffixes
+FINDINGS = 200  # nobody reads more, and an answer stays bounded
+OVERRIDE_DAYS = 30
+
+# Frames of a hop.
+FRAME_BYTES_UNAUTHENTICATED = 4 * 1024  # hello with its admission is about 700 bytes
+FRAME_BYTES = 1024 * 1024  # a chunk, its envelope and room
+CHUNK_BYTES = 256 * 1024  # heartbeats are never stuck behind more than this
+INLINE_BYTES = 64 * 1024  # a body this small travels inside the offer
+ASK_PART_BYTES = 256 * 1024
+ASK_BYTES = DOCUMENT_BYTES + ASK_PART_BYTES  # the largest request is an upload
+ASKS_UNDER_WAY = 64  # per link and direction
+WRITE_BUFFER_BYTES = 4 * 1024 * 1024  # a child that lets this pile up is dropped; it costs only itself
+SENDS_UNDER_WAY = 64
+LINKS = 4096  # per listener; above the 1,000 children of a herd
+LISTEN_BACKLOG = 1024  # 100 made 500 connects take 3-5 s
+ROLLUP_ROWS = 1_000  # rows of about 200 bytes, well inside a frame
+ACK_ROLES = 32  # deviating roles named in one ack
+DETAIL_CHARACTERS = 400
+
+# Timers of a hop.
+HEARTBEAT_S = 2.0
+SILENT_S = 5.0
+HELLO_S = 5.0  # a peer that has not said hello by then holds a slot for nothing
+DIAL_TIMEOUT_S = 3.0
+BACKOFF_MIN_S = 0.2
+BACKOFF_CLAMP_MIN_S = 2.0
+BACKOFF_CLAMP_MAX_S = 30.0
+BACKOFF_PER_CHILD_S = 0.02
+ROLLUP_FLUSH_S = 0.05
+FRESH_S = 10.0
+STALE_S = 60.0
+READY_TIMEOUT_S = 60.0
+DRAIN_S = 30.0
+PREFERRED_PARENT_RETRY_S = 2.0  # how often a child away from its first parent tries to return
+
+# Supervision.
+CRASHES_UNTIL_LAST_GOOD = 3
+CRASH_WINDOW_S = 60.0
+RESTART_BACKOFF_MIN_S = 0.2
+RESTART_BACKOFF_MAX_S = 30.0
+STOP_TIMEOUT_S = 10.0
+NODE_STOP_TIMEOUT_S = 45.0  # longer than a drain plus a role's stop
+LOG_ROTATE_BYTES = 10 * 1024 * 1024
+
+# MIC and its store.
+REVISIONS_KEPT = 100
+BODIES_KEPT_BY_MIRROR = 4  # active, prepared, the one before, and one last good: bases of deltas
+SEEN_COMMIT_S = 1.0
+LEASE_TTL_S = 5.0
+STORE_VALUE_BYTES = 1024 * 1024
+STORE_TXN_BYTES = 48 * 1024 * 1024  # one apply carries a whole document
+STORE_TXN_OPERATIONS = 4096
+KV_QUOTA_BYTES = 256 * 1024 * 1024
+
+# HTTP.
+HTTP_BODY_BYTES = DOCUMENT_BYTES + 64 * 1024
+HTTP_WAIT_S = 60.0
+
+# Ports per server address.
+PORT_SHELL = 7400
+PORT_MIC = 7401
+PORT_IC = 7402
+PORT_RAFT = 7403
+PORT_WS = 8443
+UNIX_PATH_BYTES = 107  # sun_path less its NUL
