@@ -1,0 +1,191 @@
+"""Everything that travels over a hop, as values. Every frame is one msgpack array whose first item is its tag.
+
+Downwards: `Welcome Offer Chunk Heartbeat Ask Answer Bye`. Upwards: `Hello Pull Ack Rollup Heartbeat Ask Answer Newest
+Bye`, and `Offer`/`Chunk` where a child is ahead of its parent.
+"""
+
+import enum
+
+import msgspec
+
+from coordinator import names
+from coordinator.propagation import objects
+
+PROTOCOL = 1
+"""Protocol N works with N - 1."""
+
+
+class Level(enum.IntEnum):
+    """How far one server (or node, or role) has come with one revision; lowered the moment it stops being true."""
+
+    NONE = 0
+    HELD = 1
+    ACCEPTED = 2
+    APPLIED = 3
+    READY = 4
+    RELEASED = 5
+
+    @property
+    def word(self) -> str:
+        return self.name.lower()
+
+
+class Outcome(enum.StrEnum):
+    """`refused`: not taken; `failed`: taken, and did not run."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+class ChildKind(enum.StrEnum):
+    """What a child is; decides what it may see and say."""
+
+    IC = "ic"
+    SHELL = "shell"
+    NODE = "node"
+    WS = "ws"
+    DC = "dc"
+
+
+class RoleAck(msgspec.Struct, frozen=True, array_like=True):
+    """A role's own part in an ack."""
+
+    role: names.RoleName
+    level: Level
+    outcome: Outcome
+    code: str = ""
+    detail: str = ""
+
+
+class AckState(msgspec.Struct, frozen=True, array_like=True):
+    """State, not an event: the whole truth about one server, replacing whatever was known at a lower `epoch`."""
+
+    version: names.Version
+    digest: names.Digest
+    level: Level
+    outcome: Outcome
+    epoch: names.Epoch
+    code: str = ""
+    detail: str = ""
+    roles: tuple[RoleAck, ...] = ()
+    """Those that deviate from `level` and `ok`, at most `limits.ACK_ROLES`; of a node: all of them."""
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """What a relay knows of one server: whether it holds its link, and the greatest ack."""
+
+    server: names.ServerId
+    linked: bool
+    ack: AckState | None
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True):
+    """Base of everything on the wire."""
+
+
+class Hello(Frame, tag=1):
+    """The child's first frame."""
+
+    protocol: int
+    cluster: names.ClusterId
+    kind: ChildKind
+    name: str
+    """Node name of a node, role name of an IC, WS or DC; empty for a ServerShell, whose name is its admission's."""
+    boot: int
+    numbers: objects.Numbers
+    base: str
+    """Digest of the body it can take deltas against; empty if none."""
+    admission: bytes
+    """Its own signed admission, empty from a node."""
+    ack: AckState | None
+
+
+class Welcome(Frame, tag=2):
+    """The parent's answer: the link is open."""
+
+    protocol: int
+    cluster: names.ClusterId
+    boot: int
+    """Greatest boot counter known of that server; 0 if none."""
+    numbers: objects.Numbers
+    admission: bytes
+
+
+class Chunk(Frame, tag=3):
+    """A piece of a body's encoding: zstd, with the body `base` as prefix where `base` is not empty."""
+
+    digest: names.Digest
+    base: str
+    offset: int
+    total: int
+    size: int
+    """Of the body itself, in bytes; checked against the signed record before anything is allocated."""
+    data: bytes
+
+
+class Offer(Frame, tag=4):
+    """Signed objects newer than the peer's numbers, each whole; a small body may come along."""
+
+    objects: tuple[bytes, ...]
+    body: Chunk | None
+
+
+class Pull(Frame, tag=5):
+    """The piece of `digest` at `offset`, as a delta against `base` if the parent can."""
+
+    digest: names.Digest
+    base: str
+    offset: int
+
+
+class Ack(Frame, tag=6):
+    """A ServerShell's or node's own ack."""
+
+    state: AckState
+
+
+class Rollup(Frame, tag=7):
+    """What an IC knows of the servers whose links it holds or held; `full` replaces all it said before."""
+
+    full: bool
+    rows: tuple[Row, ...]
+
+
+class Heartbeat(Frame, tag=8):
+    """Sign of life of this link, and MIC's own, relayed unchanged (empty: none known)."""
+
+    fresh: bytes
+
+
+class Ask(Frame, tag=9):
+    """A request, in parts; `server` empty: the peer itself, else relayed to that server."""
+
+    id: int
+    verb: str
+    server: str
+    last: bool
+    data: bytes
+
+
+class Answer(Frame, tag=10):
+    """The answer, in parts; `code` empty: good."""
+
+    id: int
+    code: str
+    last: bool
+    data: bytes
+
+
+class Newest(Frame, tag=11):
+    """Without a subscription: the newest signed objects, please; bodies by `Pull`."""
+
+
+class Bye(Frame, tag=12):
+    """The link ends, and why; come back after so many seconds."""
+
+    reason: str
+    retry_after_s: float
+
+
+AnyFrame = Hello | Welcome | Chunk | Offer | Pull | Ack | Rollup | Heartbeat | Ask | Answer | Newest | Bye
