@@ -84,7 +84,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     """Base of everything on the wire."""
 
 
-class Hello(Frame, tag=1):
+class Hello(Frame, frozen=True, tag=1):
     """The child's first frame."""
 
     protocol: int
@@ -101,7 +101,7 @@ class Hello(Frame, tag=1):
     ack: AckState | None
 
 
-class Welcome(Frame, tag=2):
+class Welcome(Frame, frozen=True, tag=2):
     """The parent's answer: the link is open."""
 
     protocol: int
@@ -112,7 +112,7 @@ class Welcome(Frame, tag=2):
     admission: bytes
 
 
-class Chunk(Frame, tag=3):
+class Chunk(Frame, frozen=True, tag=3):
     """A piece of a body's encoding: zstd, with the body `base` as prefix where `base` is not empty."""
 
     digest: names.Digest
@@ -124,14 +124,14 @@ class Chunk(Frame, tag=3):
     data: bytes
 
 
-class Offer(Frame, tag=4):
+class Offer(Frame, frozen=True, tag=4):
     """Signed objects newer than the peer's numbers, each whole; a small body may come along."""
 
     objects: tuple[bytes, ...]
     body: Chunk | None
 
 
-class Pull(Frame, tag=5):
+class Pull(Frame, frozen=True, tag=5):
     """The piece of `digest` at `offset`, as a delta against `base` if the parent can."""
 
     digest: names.Digest
@@ -139,26 +139,33 @@ class Pull(Frame, tag=5):
     offset: int
 
 
-class Ack(Frame, tag=6):
+class Ack(Frame, frozen=True, tag=6):
     """A ServerShell's or node's own ack."""
 
     state: AckState
 
 
-class Rollup(Frame, tag=7):
+class Rollup(Frame, frozen=True, tag=7):
     """What an IC knows of the servers whose links it holds or held; `full` replaces all it said before."""
 
+    seq: int
+    """Rises by one with every roll-up of a link; a gap makes the parent ask for the whole (`Newest`)."""
     full: bool
     rows: tuple[Row, ...]
 
 
-class Heartbeat(Frame, tag=8):
-    """Sign of life of this link, and MIC's own, relayed unchanged (empty: none known)."""
+class Heartbeat(Frame, frozen=True, tag=8):
+    """Sign of life of this link, and what should have arrived over it by now, so that whatever was lost is noticed."""
 
     fresh: bytes
+    """MIC's own sign of life, relayed unchanged; empty if none is known, and upwards."""
+    numbers: objects.Numbers
+    """Downwards: complete for your prefix up to here. Upwards: what the child holds."""
+    told: int
+    """Upwards: `epoch.seq` of the last ack, or `seq` of the last roll-up. Downwards 0."""
 
 
-class Ask(Frame, tag=9):
+class Ask(Frame, frozen=True, tag=9):
     """A request, in parts; `server` empty: the peer itself, else relayed to that server."""
 
     id: int
@@ -168,7 +175,7 @@ class Ask(Frame, tag=9):
     data: bytes
 
 
-class Answer(Frame, tag=10):
+class Answer(Frame, frozen=True, tag=10):
     """The answer, in parts; `code` empty: good."""
 
     id: int
@@ -177,11 +184,13 @@ class Answer(Frame, tag=10):
     data: bytes
 
 
-class Newest(Frame, tag=11):
-    """Without a subscription: the newest signed objects, please; bodies by `Pull`."""
+class Newest(Frame, frozen=True, tag=11):
+    """The whole state again, please. Upwards: offer everything newer than `numbers`; downwards: ack or full roll-up."""
+
+    numbers: objects.Numbers
 
 
-class Bye(Frame, tag=12):
+class Bye(Frame, frozen=True, tag=12):
     """The link ends, and why; come back after so many seconds."""
 
     reason: str

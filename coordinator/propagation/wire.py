@@ -11,7 +11,7 @@ from coordinator.propagation import messages
 HEADER_BYTES = 4
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(messages.AnyFrame)
+_DECODER: msgspec.msgpack.Decoder[messages.AnyFrame] = msgspec.msgpack.Decoder(messages.AnyFrame)
 
 
 def encode(frame: messages.AnyFrame) -> bytes:

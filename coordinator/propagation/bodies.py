@@ -1,0 +1,144 @@
+"""Bodies in pieces: how a body is encoded for a child, and how a child puts it together again.
+
+An encoding is one zstd frame, with the child's own body as prefix where the parent has that too (a change of one server
+of a thousand is then about 130 bytes). `window_log` covers prefix and body, and long-distance matching is on, because
+the gain vanishes silently above 2 MiB otherwise.
+Law: `Assembly` fed with every chunk of `encoding(body, base)` gives `body`, or `errors.ProtocolError`; it never holds
+more than the bound of the signed record.
+"""
+
+import hashlib
+from collections import OrderedDict
+
+from backports import zstd
+
+from coordinator import errors, limits, names
+from coordinator.propagation import messages
+
+_LEVEL = 3
+_ENCODINGS_KEPT = 8  # full and delta of the active revision against the bases met most
+_WINDOW_LOG_MIN = 17
+_WINDOW_LOG_MAX = 27  # 128 MiB covers prefix and body at the bound of a document (2 x 32 MiB)
+
+
+def digest_of(body: bytes) -> names.Digest:
+    """sha256 of exactly these bytes."""
+    return names.Digest(hashlib.sha256(body).hexdigest())
+
+
+def _window_log(size_bytes: int) -> int:
+    return max(_WINDOW_LOG_MIN, min(_WINDOW_LOG_MAX, (size_bytes + 1024).bit_length()))
+
+
+def encode(body: bytes, base: bytes | None) -> bytes:
+    """One zstd frame of `body`, against `base` as prefix if given."""
+    parameter = zstd.CompressionParameter
+    options: dict[int, int] = {parameter.compression_level: _LEVEL}
+    if base is None:
+        return zstd.compress(body, options=options)
+    options[parameter.window_log] = _window_log(len(body) + len(base))
+    options[parameter.enable_long_distance_matching] = 1
+    return zstd.compress(body, options=options, zstd_dict=zstd.ZstdDict(base, is_raw=True).as_prefix)
+
+
+def decode(data: bytes, base: bytes | None, size_bytes: int) -> bytes:
+    """The body again, of exactly `size_bytes`. Raises `errors.ProtocolError`."""
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
+    prefix = None if base is None else zstd.ZstdDict(base, is_raw=True).as_prefix
+    try:
+        decompressor = zstd.ZstdDecompressor(zstd_dict=prefix, options=options)
+        body = decompressor.decompress(data, max_length=size_bytes + 1)
+    except zstd.ZstdError as problem:
+        raise errors.ProtocolError(f"body does not decompress ({problem})") from None
+    if len(body) != size_bytes:
+        raise errors.ProtocolError(
+            f"body has another size than its record (got {len(body)}, have {size_bytes})"
+        )
+    return body
+
+
+class Shelf:
+    """The bodies a tier holds, by digest, and the encodings made of them lately."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[names.Digest, bytes] = {}
+        self._encodings: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._bodies
+
+    def get(self, digest: str) -> bytes | None:
+        return self._bodies.get(names.Digest(digest))
+
+    def add(self, digest: names.Digest, body: bytes) -> None:
+        self._bodies[digest] = body
+
+    def keep(self, digests: frozenset[names.Digest]) -> None:
+        """Drop every other body."""
+        for digest in [d for d in self._bodies if d not in digests]:
+            del self._bodies[digest]
+        for pair in [p for p in self._encodings if p[0] not in self._bodies]:
+            del self._encodings[pair]
+
+    def _encoding(self, digest: names.Digest, base: str) -> bytes:
+        pair = (digest, base)
+        if pair in self._encodings:
+            self._encodings.move_to_end(pair)
+            return self._encodings[pair]
+        made = encode(self._bodies[digest], self.get(base) if base else None)
+        self._encodings[pair] = made
+        while len(self._encodings) > _ENCODINGS_KEPT:
+            self._encodings.popitem(last=False)
+        return made
+
+    def chunk(self, digest: names.Digest, base: str, offset: int) -> messages.Chunk | None:
+        """The piece at `offset`, as a delta if `base` is here too; None if there is no such body or piece."""
+        if digest not in self._bodies:
+            return None
+        used = base if names.Digest(base) in self._bodies else ""
+        encoding = self._encoding(digest, used)
+        if not 0 <= offset < len(encoding):
+            return None
+        data = encoding[offset : offset + limits.CHUNK_BYTES]
+        return messages.Chunk(digest, used, offset, len(encoding), len(self._bodies[digest]), data)
+
+    def inline(self, digest: names.Digest, base: str) -> messages.Chunk | None:
+        """The whole encoding in one chunk, where it is small enough to travel inside an offer."""
+        chunk = self.chunk(digest, base, 0)
+        return chunk if chunk is not None and chunk.total <= limits.INLINE_BYTES else None
+
+
+class Assembly:
+    """One body on its way in, chunk by chunk, in order."""
+
+    def __init__(self, digest: names.Digest, size_bytes: int) -> None:
+        self.digest = digest
+        self._size = size_bytes
+        self._base = ""
+        self._parts: list[bytes] = []
+        self.offset = 0
+
+    def add(self, chunk: messages.Chunk, base: bytes | None) -> bytes | None:
+        """The body once it is whole and its digest right, else None; `base` are the bytes of `chunk.base`.
+
+        Raises `errors.ProtocolError` on anything that does not fit: the caller pulls it once more, in full.
+        """
+        if chunk.digest != self.digest or chunk.offset != self.offset:
+            return None  # repeated or out of order: what is missing is asked for again
+        if not chunk.data:
+            raise errors.ProtocolError("empty piece")
+        if chunk.size != self._size or chunk.total > self._size + limits.CHUNK_BYTES:
+            raise errors.ProtocolError(f"size differs from the record (got {chunk.size}, have {self._size})")
+        if self._parts and chunk.base != self._base:
+            raise errors.ProtocolError("the base changed between pieces")
+        if chunk.base and base is None:
+            raise errors.ProtocolError("delta against a body that is not here")
+        self._base = chunk.base
+        self._parts.append(chunk.data)
+        self.offset += len(chunk.data)
+        if self.offset < chunk.total:
+            return None
+        body = decode(b"".join(self._parts), base if chunk.base else None, self._size)
+        if digest_of(body) != self.digest:
+            raise errors.ProtocolError("body has another digest than its record")
+        return body

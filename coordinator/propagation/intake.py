@@ -1,0 +1,289 @@
+"""How a tier takes signed objects and bodies, from its parent or from a child that is ahead: one machine for both.
+
+Rules of a hop: newer -> take; same and equal -> accept again; same number, other bytes -> refuse loudly; older ->
+refuse. Never by clocks. An object is taken only verified; a target only together with its record and its body, after
+the size, the digest and the tier's own check. Everything is durable before it counts: one `Store` at a time, and what
+is taken meanwhile waits for the next.
+Law: the accepted version never decreases (I3); no body is pulled twice in a row after a failure.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from coordinator import errors, limits, names
+from coordinator.propagation import bodies, events, messages, mirror
+from coordinator.trust import signing
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a tier does not take a body."""
+
+    code: str
+    detail: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Output: this version is not taken; the ack says so."""
+
+    version: names.Version
+    digest: names.Digest
+    refusal: Refusal
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """Output: `content` and `shelf` hold something newer now, durably."""
+
+
+Output = events.Send | events.Store | events.Accepted | events.Note | Refused | Changed
+
+Check = Callable[[bytes], Refusal | None]
+"""The tier's own look at a body, with the same limits as at upload; pure."""
+
+
+class _Wanted(msgspec.Struct):
+    """A verified target on its way in, waiting for record or body."""
+
+    link: names.LinkId
+    target: mirror.SignedTarget
+    record: mirror.SignedRecord | None = None
+    assembly: bodies.Assembly | None = None
+    full: bool = False
+    """A delta failed once: pull without base, once."""
+    asked: int | None = None
+    """Offset of the piece asked for last."""
+    nudged: int | None = None
+    """Offset still missing at the last heartbeat."""
+
+
+class Intake:
+    """See the module."""
+
+    def __init__(
+        self, content: mirror.Content, shelf: bodies.Shelf, cluster: names.ClusterId, check: Check
+    ) -> None:
+        self.content = content
+        self.shelf = shelf
+        self.keyring = signing.Keyring(cluster, content.trust.content)
+        self._check = check
+        self._staged: dict[str, tuple[mirror.AnySigned, ...]] = {}
+        self._staged_body: tuple[names.Digest, bytes] | None = None
+        self._storing: tuple[mirror.AnySigned, ...] | None = None
+        self._ticket = 0
+        self._wanted: _Wanted | None = None
+        self._refused: names.Serial | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something taken is not durable yet or still on its way."""
+        return self._storing is not None or bool(self._staged) or self._wanted is not None
+
+    def offered(self, link: names.LinkId, offer: messages.Offer) -> tuple[Output, ...]:
+        """Objects came in over `link`."""
+        outputs: list[Output] = []
+        records: dict[names.Version, mirror.SignedRecord] = {}
+        for raw in offer.objects:
+            try:
+                signed = mirror.verify(raw, self.keyring)
+            except errors.SignatureError as problem:
+                outputs.append(_warning("object refused", link, problem.message))
+                continue
+            if isinstance(signed, mirror.SignedRecord):
+                record = signed.content
+                records[names.Version(record.generation, record.revision)] = signed
+            else:
+                outputs += self._consider(link, signed)
+        outputs += self._match(link, records)
+        if offer.body is not None:
+            outputs += self._piece(link, offer.body)
+        return (*outputs, *self._pull(), *self._flush())
+
+    def _consider(self, link: names.LinkId, signed: mirror.AnySigned) -> list[Output]:
+        match signed:
+            case mirror.SignedTrust():
+                if signed.content.serial > self.content.trust.content.serial:
+                    self.keyring = signing.Keyring(self.keyring.cluster, signed.content)
+                    self._stage(signed)
+            case mirror.SignedAdmission():
+                return self._consider_admission(link, signed)
+            case mirror.SignedTarget():
+                return self._consider_target(link, signed)
+            case mirror.SignedRecord():
+                pass
+        return []
+
+    def _consider_admission(self, link: names.LinkId, signed: mirror.SignedAdmission) -> list[Output]:
+        held = self.content.admissions.get(signed.content.server_id)
+        if held is not None and held.content.serial == signed.content.serial and held.raw != signed.raw:
+            return [_warning("two admissions of one number", link, signed.content.server_id)]
+        if held is None or signed.content.serial > held.content.serial:
+            self._stage(signed)
+        return []
+
+    def _consider_target(self, link: names.LinkId, signed: mirror.SignedTarget) -> list[Output]:
+        new, held = signed.content, self._newest_target()
+        if held is not None:
+            old = held.content
+            if new.serial == old.serial and signed.raw != held.raw:
+                return [_warning("two targets of one number", link, f"seq {new.seq}")]
+            if new.serial <= old.serial:
+                return []
+            if new.version < old.version:
+                return [
+                    _warning("target older than accepted", link, f"got {new.version}, have {old.version}")
+                ]
+            if new.version == old.version and new.active.digest != old.active.digest:
+                return [_warning("two digests of one revision", link, str(new.version))]
+        if new.serial != self._refused:
+            self._wanted = _Wanted(link, signed)
+        return []
+
+    def _newest_target(self) -> mirror.SignedTarget | None:
+        if self._wanted is not None:
+            return self._wanted.target
+        for batch in (self._staged.get(mirror.TARGET_KEY, ()), self._storing or ()):
+            for signed in batch:
+                if isinstance(signed, mirror.SignedTarget):
+                    return signed
+        return self.content.target
+
+    def _match(
+        self, link: names.LinkId, records: Mapping[names.Version, mirror.SignedRecord]
+    ) -> list[Output]:
+        """Give the wanted target its record, and ask for its body."""
+        wanted = self._wanted
+        if wanted is None or wanted.link != link or wanted.record is not None:
+            return []
+        target = wanted.target.content
+        record = records.get(target.version)
+        held = self.content.record
+        if record is None and held is not None and self.content.version == target.version:
+            record = held
+        if record is None or record.content.digest != target.active.digest:
+            self._wanted = None
+            return [_warning("target without its record", link, str(target.version))]
+        if record.content.size_bytes > limits.DOCUMENT_BYTES:
+            return self._refuse(Refusal("too_large", f"body of {record.content.size_bytes} bytes"))
+        wanted.record = record
+        if target.active.digest in self.shelf:
+            body = self.shelf.get(target.active.digest)
+            assert body is not None
+            return self._take(body)
+        wanted.assembly = bodies.Assembly(target.active.digest, record.content.size_bytes)
+        return []
+
+    def piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
+        """A piece of a body came in; what nobody waits for is dropped."""
+        return (*self._piece(link, chunk), *self._pull(), *self._flush())
+
+    def nudge(self) -> tuple[Output, ...]:
+        """Called every heartbeat: ask again for a piece that was asked for at the last one and has not come."""
+        wanted = self._wanted
+        if wanted is None or wanted.assembly is None:
+            return ()
+        if wanted.nudged != wanted.assembly.offset:
+            wanted.nudged = wanted.assembly.offset
+            return ()
+        wanted.asked = None
+        return self._pull()
+
+    def _pull(self) -> tuple[Output, ...]:
+        wanted = self._wanted
+        if wanted is None or wanted.assembly is None or wanted.asked == wanted.assembly.offset:
+            return ()
+        wanted.asked = wanted.assembly.offset
+        base = "" if wanted.full else self.content.digest
+        pull = messages.Pull(wanted.assembly.digest, base, wanted.assembly.offset)
+        return (events.Send((wanted.link,), pull),)
+
+    def _piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
+        wanted = self._wanted
+        if wanted is None or wanted.assembly is None or wanted.link != link:
+            return ()
+        if chunk.digest != wanted.assembly.digest:
+            return ()
+        try:
+            body = wanted.assembly.add(chunk, self.shelf.get(chunk.base) if chunk.base else None)
+        except errors.ProtocolError as problem:
+            return self._start_again(wanted, problem.message)
+        return tuple(self._take(body)) if body is not None else ()
+
+    def _start_again(self, wanted: _Wanted, why: str) -> tuple[Output, ...]:
+        note = _warning("body refused", wanted.link, why)
+        assert wanted.assembly is not None
+        if wanted.full:
+            self._wanted = None
+            return (note,)
+        assert wanted.record is not None
+        wanted.full, wanted.asked = True, None
+        wanted.assembly = bodies.Assembly(wanted.assembly.digest, wanted.record.content.size_bytes)
+        return (note,)
+
+    def _take(self, body: bytes) -> list[Output]:
+        wanted = self._wanted
+        assert wanted is not None
+        assert wanted.record is not None
+        if self.content.digest != wanted.target.content.active.digest:
+            refusal = self._check(body)
+            if refusal is not None:
+                return self._refuse(refusal)
+        self._wanted = None
+        digest = wanted.target.content.active.digest
+        self._staged_body = None if digest in self.shelf else (digest, body)
+        self._staged[mirror.TARGET_KEY] = (wanted.target, wanted.record)
+        return []
+
+    def _refuse(self, refusal: Refusal) -> list[Output]:
+        wanted, self._wanted = self._wanted, None
+        assert wanted is not None
+        target = wanted.target.content
+        self._refused = target.serial
+        return [Refused(target.version, target.active.digest, refusal)]
+
+    def _stage(self, signed: mirror.AnySigned) -> None:
+        self._staged[mirror.ledger_key(signed)] = (signed,)
+
+    def _flush(self) -> tuple[Output, ...]:
+        if self._storing is not None or not self._staged:
+            return ()
+        batch = tuple(signed for group in self._staged.values() for signed in group)
+        body, self._staged_body, self._staged = self._staged_body, None, {}
+        self._storing = batch
+        self._ticket += 1
+        if body is not None:
+            self.shelf.add(*body)
+        keep = self._kept(batch)
+        raws = {mirror.ledger_key(signed): signed.raw for signed in batch}
+        return (events.Store(self._ticket, raws, body, keep),)
+
+    def _kept(self, batch: tuple[mirror.AnySigned, ...]) -> tuple[names.Digest, ...]:
+        new = [s.content.active.digest for s in batch if isinstance(s, mirror.SignedTarget)]
+        return tuple(dict.fromkeys([*new, self.content.digest]))
+
+    def stored(self, ticket: int) -> tuple[Output, ...]:
+        """The ledger has it: from here on it counts."""
+        if self._storing is None or ticket != self._ticket:
+            return ()
+        batch, self._storing = self._storing, None
+        before = self.content
+        self.content = before.take_all(batch)
+        outputs: list[Output] = [Changed()]
+        if self.content.version != before.version:
+            body = self.shelf.get(self.content.digest)
+            assert body is not None
+            outputs.append(events.Accepted(self.content.version, self.content.digest, body))
+            self.shelf.keep(frozenset((before.digest, self.content.digest)))
+        return (*outputs, *self._flush())
+
+    def gone(self, link: names.LinkId) -> None:
+        """What was on its way over `link` will not come."""
+        if self._wanted is not None and self._wanted.link == link:
+            self._wanted = None
+
+    def again(self) -> None:
+        """Take a refused target another time (`retry`, or the world changed)."""
+        self._refused = None
+
+
+def _warning(phrase: str, link: names.LinkId, detail: str) -> events.Note:
+    return events.Note(events.Severity.WARNING, phrase, {"link": link, "detail": detail})

@@ -1,0 +1,144 @@
+"""What a tier holds of its parent's `/config` prefix: the newest of every signed object, as raw bytes and as content.
+
+Immutable; a change makes a new value. It is built from verified objects only (`intake`) or from the own ledger, whose
+objects are verified again on the way in.
+Law: `take` never lowers a number; `from_ledger(to_ledger(content))` is the same content.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from coordinator import errors, names
+from coordinator.propagation import objects
+from coordinator.trust import signing
+
+TARGET_KEY = "target"
+RECORD_KEY = "record"
+TRUST_KEY = "trust"
+ADMISSION_PREFIX = "admission/"
+
+
+class SignedTarget(msgspec.Struct, frozen=True):
+    raw: bytes
+    content: objects.Target
+
+
+class SignedRecord(msgspec.Struct, frozen=True):
+    raw: bytes
+    content: objects.Record
+
+
+class SignedTrust(msgspec.Struct, frozen=True):
+    raw: bytes
+    content: signing.TrustBody
+
+
+class SignedAdmission(msgspec.Struct, frozen=True):
+    raw: bytes
+    content: objects.Admission
+
+
+AnySigned = SignedTarget | SignedRecord | SignedTrust | SignedAdmission
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The mirror itself."""
+
+    trust: SignedTrust
+    target: SignedTarget | None = None
+    record: SignedRecord | None = None
+    """Of the active revision of `target`."""
+    admissions: Mapping[names.ServerId, SignedAdmission] = {}
+
+    @property
+    def version(self) -> names.Version:
+        return names.NO_VERSION if self.target is None else self.target.content.version
+
+    @property
+    def digest(self) -> names.Digest:
+        return names.Digest("") if self.target is None else self.target.content.active.digest
+
+    @property
+    def numbers(self) -> objects.Numbers:
+        """The cursor of every kind; of admissions the greatest seq held, since they travel in that order."""
+        return objects.Numbers(
+            target=names.NO_SERIAL if self.target is None else self.target.content.serial,
+            trust=self.trust.content.serial,
+            admission=max((a.content.serial for a in self.admissions.values()), default=names.NO_SERIAL),
+        )
+
+    def take(self, signed: AnySigned) -> "Content":
+        """With one object replaced; the caller has found it newer."""
+        match signed:
+            case SignedTarget():
+                return msgspec.structs.replace(self, target=signed)
+            case SignedRecord():
+                return msgspec.structs.replace(self, record=signed)
+            case SignedTrust():
+                return msgspec.structs.replace(self, trust=signed)
+            case SignedAdmission():
+                merged = {**self.admissions, signed.content.server_id: signed}
+                return msgspec.structs.replace(self, admissions=merged)
+
+    def take_all(self, signed: tuple[AnySigned, ...]) -> "Content":
+        """Several at once; admissions are merged in one step, since there may be thousands."""
+        admissions = {s.content.server_id: s for s in signed if isinstance(s, SignedAdmission)}
+        content = self
+        for one in signed:
+            if not isinstance(one, SignedAdmission):
+                content = content.take(one)
+        if admissions:
+            content = msgspec.structs.replace(content, admissions={**content.admissions, **admissions})
+        return content
+
+
+def ledger_key(signed: AnySigned) -> str:
+    """Under which key of the ledger an object stands."""
+    match signed:
+        case SignedTarget():
+            return TARGET_KEY
+        case SignedRecord():
+            return RECORD_KEY
+        case SignedTrust():
+            return TRUST_KEY
+        case SignedAdmission():
+            return ADMISSION_PREFIX + signed.content.server_id
+
+
+def verify(raw: bytes, keyring: signing.Keyring) -> AnySigned:
+    """Any of the four as content. Raises `errors.SignatureError`, also where the payload makes no sense."""
+    kind = signing.opened(raw).kind
+    try:
+        match kind:
+            case objects.Kind.TARGET:
+                return SignedTarget(raw, objects.decode_target(keyring.verify(raw, kind)))
+            case objects.Kind.RECORD:
+                return SignedRecord(raw, objects.decode_record(keyring.verify(raw, kind)))
+            case objects.Kind.ADMISSION:
+                return SignedAdmission(raw, objects.decode_admission(keyring.verify(raw, kind)))
+            case objects.Kind.TRUST:
+                return SignedTrust(raw, keyring.renewed(raw).body)
+            case _:
+                raise errors.SignatureError(f"no object of a hop (got {kind[:64]})")
+    except msgspec.DecodeError as problem:
+        raise errors.SignatureError(f"the payload of {kind} cannot be read ({problem})") from None
+
+
+def from_ledger(stored: Mapping[str, bytes], keyring: signing.Keyring) -> Content:
+    """The content of a ledger, each object verified again. Raises `errors.SignatureError`.
+
+    `keyring` is the one of the identity; a newer `trust` in the ledger replaces it.
+    """
+    if TRUST_KEY in stored:
+        keyring = keyring.renewed(stored[TRUST_KEY])
+    trust_raw = stored.get(TRUST_KEY, b"")
+    rest = tuple(verify(raw, keyring) for key, raw in sorted(stored.items()) if key != TRUST_KEY)
+    return Content(SignedTrust(trust_raw, keyring.body)).take_all(rest)
+
+
+def to_ledger(content: Content) -> dict[str, bytes]:
+    """Everything, by ledger key."""
+    every: list[AnySigned] = [content.trust, *content.admissions.values()]
+    every += [one for one in (content.target, content.record) if one is not None]
+    return {ledger_key(one): one.raw for one in every}
