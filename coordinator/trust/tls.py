@@ -1,0 +1,102 @@
+"""TLS contexts of the hops and of the web, and who stands at the other end.
+
+Law: on a hop both ends show a certificate of the cluster's own root; that it has run out is visible and refuses nobody,
+for time never ends an identity, revocation does. Whether an identity is revoked is the caller's question to `trust`.
+"""
+
+import os
+import ssl
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from cryptography import x509
+
+from coordinator import errors, names
+from coordinator.trust import authority, certificates
+
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME; Python has no name for it
+
+
+class PeerIdentity(msgspec.Struct, frozen=True):
+    """Who a hop's certificate says is there; its chain has been verified."""
+
+    server_id: names.ServerId
+    cluster: names.ClusterId
+    expired: bool
+    """It may only receive signed objects, ack and renew."""
+
+
+def server_context(identity: authority.Identity, roots: Iterable[bytes] = ()) -> ssl.SSLContext:
+    """Of a hop's parent; `roots` are those of `trust`, beside the identity's own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.num_tickets = 0  # a resumed session would show the certificate of another day
+    return _hop_context(context, identity, roots)
+
+
+def client_context(identity: authority.Identity, roots: Iterable[bytes] = ()) -> ssl.SSLContext:
+    """Of a hop's child. No host name is checked: the certificate names a server id, see `peer_identity`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    return _hop_context(context, identity, roots)
+
+
+def https_context(cert_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
+    """Of the web role: the client proves itself by token, not by certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, cert_pem, key_pem)
+    return context
+
+
+def pinned_client_context(ca_pem: bytes) -> ssl.SSLContext:
+    """Of the command line: this one root and no other, host name or address checked, TLS 1.3."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cadata=ca_pem.decode("ascii"))
+    return context
+
+
+def peer_identity(peer: ssl.SSLObject, cluster: names.ClusterId, wall_s: float) -> PeerIdentity:
+    """Who is at the other end of a finished handshake. Raises `IdentityError`."""
+    return identified(peer.getpeercert(True), cluster, wall_s)
+
+
+def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> PeerIdentity:
+    """Whom a verified certificate names; `wall_s` says only whether to call it expired. Raises `IdentityError`."""
+    if der is None:
+        raise errors.IdentityError("the peer shows no certificate")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        found_cluster, server_id = certificates.named(certificate)
+    except ValueError as wrong:
+        raise errors.IdentityError("the peer's certificate cannot be read") from wrong
+    if found_cluster != cluster:
+        raise errors.IdentityError(f"the peer is of another cluster (got {found_cluster}, have {cluster})")
+    expired = certificate.not_valid_after_utc.timestamp() < wall_s
+    return PeerIdentity(server_id, found_cluster, expired)
+
+
+def _hop_context(
+    context: ssl.SSLContext, identity: authority.Identity, roots: Iterable[bytes]
+) -> ssl.SSLContext:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= NO_CHECK_TIME
+    _trust(context, [identity.ca_pem, *roots])
+    _load(context, identity.cert_pem, identity.key_pem)
+    return context
+
+
+def _trust(context: ssl.SSLContext, roots: Sequence[bytes]) -> None:
+    for root in dict.fromkeys(roots):
+        context.load_verify_locations(cadata=root.decode("ascii"))
+
+
+def _load(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:
+    """`load_cert_chain` takes paths only: an anonymous file in memory keeps the key off the disk."""
+    descriptor = os.memfd_create("tiercast-identity", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, cert_pem + key_pem)
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
