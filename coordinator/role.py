@@ -7,7 +7,7 @@ when it returns `AppliedHot`.
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -95,6 +95,9 @@ class Context(msgspec.Struct, frozen=True):
     """The view at this moment."""
     changed: Callable[[], None]
     """To be called by the role when `report` or what it runs has changed."""
+    background: Callable[[Callable[[], Awaitable[None]]], None]
+    """Run a coroutine function beside the role, in the node's event loop, until it returns or `stop` has returned (it is
+    cancelled then). If it raises, this role has failed and is stopped; its neighbours do not notice."""
 
 
 class Role(Protocol):
