@@ -1,0 +1,88 @@
+"""What a node started and did not live to end: recorded while it runs, found and ended by whoever comes next.
+
+Two traces, because each has a gap: the record (pid, start ticks, boot id in a file below the node's directory) leads
+to the whole session of a program, also of one that overwrites its environment; the mark in the environment leads to
+everything that inherited it, also to a program that left its session (a daemon).
+
+ServerShell calls `end(directory)` when a node has died and before it starts one; a node calls it before it starts
+its programs. Nothing but processes that bear a trace of this very directory is touched.
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+
+import msgspec
+
+from coordinator import effects
+from nodeagent.supervision import launcher, procfs
+
+MARK = "TIERCAST_NODE_DIRECTORY"
+ROLE_MARK = "TIERCAST_ROLE"
+RECORDS = "processes"
+
+
+def mark(directory: pathlib.Path, role: str) -> dict[str, str]:
+    """To be put into the environment of everything that a role of the node starts."""
+    return {MARK: str(directory), ROLE_MARK: role}
+
+
+def record(directory: pathlib.Path, role: str, process: effects.ProcessId) -> None:
+    """Replace the record of a role's program."""
+    path = _record_path(directory, role)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(process))
+    fresh.replace(path)
+
+
+def forget(directory: pathlib.Path, role: str) -> None:
+    """The program has ended, with all that belonged to it."""
+    _record_path(directory, role).unlink(missing_ok=True)
+
+
+def recorded(directory: pathlib.Path, role: str | None = None) -> tuple[effects.ProcessId, ...]:
+    """Of one role, or of all; a record that cannot be read is none."""
+    found = []
+    for path in sorted((directory / RECORDS).glob("*.json")):
+        if role is None or path == _record_path(directory, role):
+            with contextlib.suppress(OSError, msgspec.DecodeError):
+                found.append(msgspec.json.decode(path.read_bytes(), type=effects.ProcessId))
+    return tuple(found)
+
+
+def find(directory: pathlib.Path, role: str | None = None) -> tuple[effects.ProcessId, ...]:
+    """Everything that still runs of what the node of this directory (or one role in it) started."""
+    found: set[effects.ProcessId] = set()
+    for process in recorded(directory, role):
+        if process.boot_id == procfs.boot_id():
+            found.update(launcher.session_of(process))
+    marks = {f"{MARK}={directory}".encode()}
+    if role is not None:
+        marks.add(f"{ROLE_MARK}={role}".encode())
+    for stat in procfs.processes():
+        if stat.pid != os.getpid() and marks.issubset(procfs.environment(stat.pid)):
+            found.add(effects.ProcessId(stat.pid, stat.start_ticks, procfs.boot_id()))
+    return tuple(sorted(found, key=lambda process: process.pid))
+
+
+def end(directory: pathlib.Path, role: str | None = None) -> tuple[effects.ProcessId, ...]:
+    """Kill it all, at once and for good; returns what was found."""
+    killer = launcher.LinuxLauncher()
+    ended: dict[effects.ProcessId, None] = {}
+    for _ in range(launcher.SWEEPS):
+        present = find(directory, role)
+        for process in present:
+            killer.kill(process, signal.SIGKILL, group=False)
+            ended[process] = None
+        if not present:
+            break
+    for path in (directory / RECORDS).glob("*.json"):
+        if role is None or path == _record_path(directory, role):
+            path.unlink(missing_ok=True)
+    return tuple(ended)
+
+
+def _record_path(directory: pathlib.Path, role: str) -> pathlib.Path:
+    return directory / RECORDS / f"{role}.json"
