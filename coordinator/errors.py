@@ -60,6 +60,12 @@ class TooLargeError(TiercastError):
     code = "too_large"
 
 
+class NoSpaceError(TiercastError):
+    """A disk or a quota is full; nothing was done, and it works again once there is room."""
+
+    code = "no_space"
+
+
 class NoQuorumError(TiercastError):
     """The store cannot confirm a majority now."""
 

@@ -62,6 +62,13 @@ LEASE_TTL_S = 5.0
 STORE_VALUE_BYTES = 1024 * 1024
 STORE_TXN_BYTES = 48 * 1024 * 1024  # one apply carries a whole document
 STORE_TXN_OPERATIONS = 4096
+STORE_KEY_BYTES = 1024
+STORE_SESSIONS = 256  # of request ids; the one used longest ago makes room
+STORE_REQUESTS = 64  # outcomes remembered per session: as many as it may have under way
+STORE_HISTORY_REVISIONS = 4096  # changes a watch may go back; each keeps about 2 KiB of the tree
+STORE_HISTORY_BYTES = 64 * 1024 * 1024
+STORE_WATCH_EVENTS = 8192  # waiting for one slow watcher, above the largest transaction; then it is reset
+STORE_WATCH_BYTES = 64 * 1024 * 1024
 KV_QUOTA_BYTES = 256 * 1024 * 1024
 
 # HTTP.
