@@ -275,6 +275,10 @@ class Intake:
             self.shelf.keep(frozenset((before.digest, self.content.digest)))
         return (*outputs, *self._flush())
 
+    def refusing(self, serial: names.Serial) -> bool:
+        """Whether this target was refused here, so that asking for it again leads nowhere."""
+        return self._refused == serial
+
     def gone(self, link: names.LinkId) -> None:
         """What was on its way over `link` will not come."""
         if self._wanted is not None and self._wanted.link == link:

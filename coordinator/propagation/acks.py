@@ -1,0 +1,88 @@
+"""What an IC tells MIC of its servers: state, not events.
+
+`Table` holds a row per server whose link the IC holds or held, with the greatest ack by (boot, seq). It is memory: after
+a restart it fills again from the children, whose hellos carry their acks, and a new parent is told the whole table.
+Law: the parent's copy, built from any prefix of the roll-ups since the last full one, never holds an ack that the table
+did not hold; once `flush` has nothing to say it equals the table.
+"""
+
+from collections.abc import Iterable
+
+from coordinator import limits, names
+from coordinator.propagation import messages
+
+
+class Table:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.rows: dict[names.ServerId, messages.Row] = {}
+        self.seq = 0
+        self._changed: dict[names.ServerId, None] = {}
+        self._flush_at: float | None = None
+        self._full = True
+
+    @property
+    def deadline(self) -> float | None:
+        """When `flush` is due at the latest."""
+        return self._flush_at
+
+    def linked(self, server: names.ServerId, ack: messages.AckState | None, now: float) -> None:
+        """The server's link is open; its hello carried `ack`."""
+        held = self.rows.get(server)
+        best = _greater(None if held is None else held.ack, ack)
+        self._put(messages.Row(server, True, best), now)
+
+    def unlinked(self, server: names.ServerId, now: float) -> None:
+        """The server's link is gone; what it said last stays, as of then."""
+        held = self.rows.get(server)
+        if held is not None:
+            self._put(messages.Row(server, False, held.ack), now)
+
+    def acked(self, server: names.ServerId, ack: messages.AckState, now: float) -> None:
+        """The server said something newer."""
+        held = self.rows.get(server)
+        self._put(messages.Row(server, True, _greater(None if held is None else held.ack, ack)), now)
+
+    def _put(self, row: messages.Row, now: float) -> None:
+        if self.rows.get(row.server) == row:
+            return
+        self.rows[row.server] = row
+        self._changed[row.server] = None
+        if self._flush_at is None:
+            self._flush_at = now + limits.ROLLUP_FLUSH_S
+
+    def forget(self, servers: Iterable[names.ServerId]) -> None:
+        """These are no longer ours, and were never linked since the start or have left."""
+        for server in servers:
+            self.rows.pop(server, None)
+            self._changed.pop(server, None)
+
+    def tell_all(self, now: float) -> None:
+        """A new parent, or one that missed something: the next flush is the whole table."""
+        self._full = True
+        self._flush_at = now
+
+    def flush(self, now: float, *, answered: bool) -> tuple[messages.Rollup, ...]:
+        """Roll-ups that are due; at once where every live child has answered."""
+        if self._flush_at is None or (now < self._flush_at and not answered):
+            return ()
+        servers = list(self.rows) if self._full else list(self._changed)
+        rows = [self.rows[s] for s in servers if s in self.rows]
+        pieces = [
+            tuple(rows[at : at + limits.ROLLUP_ROWS])
+            for at in range(0, max(len(rows), 1), limits.ROLLUP_ROWS)
+        ]
+        rollups = []
+        for number, piece in enumerate(pieces):
+            self.seq += 1
+            rollups.append(messages.Rollup(self.seq, self._full and number == 0, piece))
+        self._changed.clear()
+        self._full, self._flush_at = False, None
+        return tuple(rollups)
+
+
+def _greater(held: messages.AckState | None, new: messages.AckState | None) -> messages.AckState | None:
+    if held is None or new is None:
+        return held or new
+    return new if new.epoch > held.epoch else held

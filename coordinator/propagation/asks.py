@@ -1,0 +1,167 @@
+"""Requests over an open link, in both directions: cut into parts, put together, relayed, answered, timed out.
+
+Laws: every ask that leaves `ask` ends in exactly one `Answered` for its owner, with code `unreachable` or `timed_out` if
+nothing better; parts of one request are bounded by `limits.ASK_BYTES`, requests under way by `limits.ASKS_UNDER_WAY` per
+link and direction.
+"""
+
+import msgspec
+
+from coordinator import limits, names
+from coordinator.propagation import events, messages
+
+ASK_TIMEOUT_S = 30.0  # the longest verb is validating 32 MiB in a child process
+DOWNWARD_BYTES = 1024 * 1024  # nothing but an upload is larger than this
+
+UNREACHABLE = "unreachable"
+TIMED_OUT = "timed_out"
+TOO_LARGE = "too_large"
+BUSY = "busy"
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose request it is: a number of the tier's own (`link` None), or the ask `id` of `link` that is being relayed."""
+
+    link: names.LinkId | None
+    id: int
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Output: a whole request came in; `answer` it, or `ask` it on under `Owner(link, id)`."""
+
+    link: names.LinkId
+    id: int
+    verb: str
+    server: str
+    data: bytes
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Output: a request of the tier's own has ended; `code` empty is good."""
+
+    id: int
+    code: str
+    data: bytes
+
+
+Output = events.Send | Asked | Answered
+
+
+class _Pending(msgspec.Struct):
+    owner: Owner
+    link: names.LinkId
+    expires: float
+    parts: list[bytes]
+    size: int = 0
+
+
+class _Incoming(msgspec.Struct):
+    verb: str
+    server: str
+    parts: list[bytes]
+    size: int = 0
+
+
+class Asks:
+    """See the module; one per tier, over all its links."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, _Pending] = {}
+        self._incoming: dict[tuple[names.LinkId, int], _Incoming] = {}
+        self._open: dict[names.LinkId, int] = {}
+        self._ids = 0
+
+    @property
+    def deadline(self) -> float | None:
+        """When the first pending request expires."""
+        return min((p.expires for p in self._pending.values()), default=None)
+
+    def ask(
+        self, owner: Owner, link: names.LinkId | None, verb: str, server: str, data: bytes, now: float
+    ) -> tuple[Output, ...]:
+        """Send a request on; `link` None means that there is no way there now."""
+        if link is None:
+            return self._finish(owner, UNREACHABLE, b"")
+        if len(data) > limits.ASK_BYTES:
+            return self._finish(owner, TOO_LARGE, b"")
+        if sum(p.link == link for p in self._pending.values()) >= limits.ASKS_UNDER_WAY:
+            return self._finish(owner, BUSY, b"")
+        self._ids += 1
+        self._pending[self._ids] = _Pending(owner, link, now + ASK_TIMEOUT_S, [])
+        return tuple(
+            events.Send((link,), messages.Ask(self._ids, verb, server, last, part))
+            for part, last in _parts(data)
+        )
+
+    def answer(self, link: names.LinkId, ask_id: int, code: str, data: bytes) -> tuple[Output, ...]:
+        """Answer what `Asked` brought."""
+        if self._open.get(link, 0) > 0:
+            self._open[link] -= 1
+        if len(data) > limits.ASK_BYTES:
+            code, data = TOO_LARGE, b""
+        return tuple(
+            events.Send((link,), messages.Answer(ask_id, code, last, part)) for part, last in _parts(data)
+        )
+
+    def asked(self, link: names.LinkId, frame: messages.Ask) -> tuple[Output, ...]:
+        """A part of a request came in."""
+        key = (link, frame.id)
+        incoming = self._incoming.get(key)
+        if incoming is None:
+            if self._open.get(link, 0) >= limits.ASKS_UNDER_WAY:
+                return tuple(events.Send((link,), messages.Answer(frame.id, BUSY, True, b"")) for _ in (1,))
+            self._open[link] = self._open.get(link, 0) + 1
+            incoming = self._incoming[key] = _Incoming(frame.verb, frame.server, [])
+        incoming.parts.append(frame.data)
+        incoming.size += len(frame.data)
+        if incoming.size > limits.ASK_BYTES:
+            del self._incoming[key]
+            return self.answer(link, frame.id, TOO_LARGE, b"")
+        if not frame.last:
+            return ()
+        del self._incoming[key]
+        return (Asked(link, frame.id, incoming.verb, incoming.server, b"".join(incoming.parts)),)
+
+    def answered(self, link: names.LinkId, frame: messages.Answer) -> tuple[Output, ...]:
+        """A part of an answer came in; from another link than the one asked it counts for nothing."""
+        pending = self._pending.get(frame.id)
+        if pending is None or pending.link != link:
+            return ()
+        pending.parts.append(frame.data)
+        pending.size += len(frame.data)
+        if pending.size > limits.ASK_BYTES:
+            del self._pending[frame.id]
+            return self._finish(pending.owner, TOO_LARGE, b"")
+        if not frame.last:
+            return ()
+        del self._pending[frame.id]
+        return self._finish(pending.owner, frame.code, b"".join(pending.parts))
+
+    def gone(self, link: names.LinkId) -> tuple[Output, ...]:
+        """A link is closed: what was asked over it gets no answer, what came over it needs none."""
+        for key in [k for k in self._incoming if k[0] == link]:
+            del self._incoming[key]
+        self._open.pop(link, None)
+        outputs: list[Output] = []
+        for number in [n for n, p in self._pending.items() if p.link == link]:
+            outputs += self._finish(self._pending.pop(number).owner, UNREACHABLE, b"")
+        return tuple(outputs)
+
+    def tick(self, now: float) -> tuple[Output, ...]:
+        """End what has expired."""
+        outputs: list[Output] = []
+        for number in [n for n, p in self._pending.items() if p.expires <= now]:
+            outputs += self._finish(self._pending.pop(number).owner, TIMED_OUT, b"")
+        return tuple(outputs)
+
+    def _finish(self, owner: Owner, code: str, data: bytes) -> tuple[Output, ...]:
+        if owner.link is None:
+            return (Answered(owner.id, code, data),)
+        return self.answer(owner.link, owner.id, code, data)
+
+
+def _parts(data: bytes) -> list[tuple[bytes, bool]]:
+    """In pieces of a part's size, each with whether it is the last; nothing is one empty piece."""
+    size = limits.ASK_PART_BYTES
+    starts = range(0, max(len(data), 1), size)
+    return [(data[at : at + size], at + size >= len(data)) for at in starts]

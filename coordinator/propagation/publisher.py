@@ -1,0 +1,485 @@
+"""The parent's side of a hop: who is linked, what each has been offered, what each has said.
+
+One small `Child` per link. The tier decides by its `Gate` who may see what; the gate is asked again whenever the
+content changes, so that a server that a revision places or removes is told so over the link it has.
+
+Rules: an offer holds only what is newer than the child's numbers, and is encoded once for all children that need the
+same; a target that a child refused is not sent to it again; at most `limits.SENDS_UNDER_WAY` pieces of bodies are under
+way; a child that is silent for `limits.SILENT_S` is closed; a slow child costs only itself.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from coordinator import limits, names
+from coordinator.propagation import bodies, events, messages, mirror, objects
+
+
+class Scope(enum.Enum):
+    """What of the content a child may see."""
+
+    EVERYTHING = "everything"
+    SERVER = "server"
+    """target, record, trust, its own admission"""
+    PARKED = "parked"
+    """trust and its own admission"""
+    NODE = "node"
+    """target, record, trust; no admission"""
+    NOTHING = "nothing"
+    """asks only"""
+
+
+class Admit(msgspec.Struct, frozen=True):
+    """The gate lets it in."""
+
+    scope: Scope
+    server: names.ServerName
+    """Name of the server it speaks for."""
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """The gate does not."""
+
+    reason: str
+    retry_after_s: float = limits.BACKOFF_CLAMP_MIN_S
+
+
+Gate = Callable[[names.ServerId, messages.Hello], Admit | Refuse]
+
+
+class Child(msgspec.Struct):
+    """One linked child."""
+
+    link: names.LinkId
+    peer: names.ServerId
+    hello: messages.Hello
+    admit: Admit
+    sent: objects.Numbers
+    heard: float
+    ack: messages.AckState | None
+    rollup_seq: int = 0
+    missing: int = 0
+    """Heartbeats in a row that showed a gap."""
+    holds: str = ""
+    """Digest of the body it has accepted."""
+
+
+class ChildUp(msgspec.Struct, frozen=True):
+    """Output: a child is linked (its hello may have carried an ack)."""
+
+    link: names.LinkId
+
+
+class ChildDown(msgspec.Struct, frozen=True):
+    """Output: a linked child is gone; the last that was known of it comes along."""
+
+    child: Child
+    reason: str
+
+
+class ChildAck(msgspec.Struct, frozen=True):
+    """Output: a child's own ack has changed."""
+
+    link: names.LinkId
+    state: messages.AckState
+
+
+class ChildRollup(msgspec.Struct, frozen=True):
+    """Output: an IC told of its servers."""
+
+    link: names.LinkId
+    rollup: messages.Rollup
+
+
+class UpwardOffer(msgspec.Struct, frozen=True):
+    """Output: a child is ahead of us and offers newer objects."""
+
+    link: names.LinkId
+    offer: messages.Offer
+
+
+class UpwardChunk(msgspec.Struct, frozen=True):
+    """Output: a piece of a body that a child is giving us."""
+
+    link: names.LinkId
+    chunk: messages.Chunk
+
+
+Output = (
+    events.Send
+    | events.Authenticated
+    | events.Close
+    | events.Note
+    | ChildUp
+    | ChildDown
+    | ChildAck
+    | ChildRollup
+    | UpwardOffer
+    | UpwardChunk
+)
+
+
+class Publisher:
+    """See the module. The tier sets `content` by `publish` only."""
+
+    def __init__(
+        self,
+        cluster: names.ClusterId,
+        server_id: names.ServerId,
+        content: mirror.Content,
+        shelf: bodies.Shelf,
+        gate: Gate,
+    ) -> None:
+        self.children: dict[names.LinkId, Child] = {}
+        self.content = content
+        self._cluster = cluster
+        self._server_id = server_id
+        self._shelf = shelf
+        self._gate = gate
+        self._pins: dict[str, mirror.Content] = {}
+        self._boots: dict[names.ServerId, int] = {}
+        self._waiting: dict[names.LinkId, float] = {}
+        self._peers: dict[names.LinkId, names.ServerId] = {}
+        self._queue: deque[tuple[names.LinkId, messages.Pull]] = deque()
+        self._sending: dict[names.LinkId, float] = {}
+        self._look_at = 0.0
+        self._beat_at = 0.0
+        self.fresh = b""
+
+    # --- what the tier asks ---------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When `Tick` is due."""
+        return self._look_at
+
+    def publish(self, content: mirror.Content) -> tuple[Output, ...]:
+        """The content has changed: ask the gate again, then offer to whoever is behind."""
+        self.content = content
+        outputs: list[Output] = []
+        for child in list(self.children.values()):
+            outputs += self._regate(child)
+        return (*outputs, *self._offer(tuple(self.children.values())))
+
+    def pin(self, name: str, content: mirror.Content | None) -> tuple[Output, ...]:
+        """Give the node `name` this content instead (its last good one), until it is unpinned."""
+        if content is None:
+            self._pins.pop(name, None)
+        else:
+            self._pins[name] = content
+        return self._offer(tuple(c for c in self.children.values() if c.hello.name == name))
+
+    def remember_boots(self, boots: Mapping[names.ServerId, int]) -> None:
+        """The greatest boot counters the tier knows; told in `welcome`."""
+        for server, boot in boots.items():
+            self._boots[server] = max(boot, self._boots.get(server, 0))
+
+    def freshen(self, raw: bytes) -> None:
+        """A newer sign of life of MIC: it goes out with the next heartbeat."""
+        self.fresh = raw
+
+    def by_peer(self, peer: names.ServerId, kind: messages.ChildKind) -> Child | None:
+        """The newest link of that server and kind."""
+        found = [c for c in self.children.values() if c.peer == peer and c.hello.kind is kind]
+        return found[-1] if found else None
+
+    def say_bye(self, reason: str, retry_after_s: float) -> tuple[Output, ...]:
+        """Close every link politely."""
+        links = tuple(self.children)
+        if not links:
+            return ()
+        closes: list[Output] = []
+        for link in links:
+            closes += self._drop(link, reason)
+        return (events.Send(links, messages.Bye(reason, retry_after_s)), *closes)
+
+    # --- inputs ---------------------------------------------------------------------------------------------------
+
+    def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
+        """Inputs that do not concern children are ignored."""
+        match event:
+            case events.Tick():
+                return self._tick(now)
+            case events.Arrived():
+                self._waiting[event.link] = now
+                self._peers[event.link] = event.peer
+                return ()
+            case events.Heard():
+                if event.link in self._waiting:
+                    return self._greet(event.link, event.frame, now)
+                return self._heard(event.link, event.frame, now)
+            case events.Gone():
+                return self._gone(event.link, event.reason)
+            case _:
+                return ()
+
+    def owns(self, link: names.LinkId) -> bool:
+        """Whether that link came from a child."""
+        return link in self.children or link in self._waiting
+
+    def _tick(self, now: float) -> tuple[Output, ...]:
+        if now < self._look_at:
+            return ()
+        self._look_at = now + limits.HEARTBEAT_S / 2
+        outputs: list[Output] = []
+        for link, since in list(self._waiting.items()):
+            if now - since > limits.HELLO_S:
+                outputs += self._drop(link, "no hello")
+        for child in list(self.children.values()):
+            if now - child.heard > limits.SILENT_S:
+                outputs += self._drop(child.link, "silent")
+        for link, since in list(self._sending.items()):
+            if now - since > limits.SILENT_S:
+                self._sending.pop(link, None)
+        if now >= self._beat_at:
+            self._beat_at = now + limits.HEARTBEAT_S
+            outputs += self._beat()
+        return (*outputs, *self._serve(now))
+
+    def _beat(self) -> list[Output]:
+        groups: dict[objects.Numbers, list[names.LinkId]] = {}
+        for child in self.children.values():
+            groups.setdefault(self._due(child), []).append(child.link)
+        return [
+            events.Send(tuple(links), messages.Heartbeat(self.fresh, numbers, 0))
+            for numbers, links in groups.items()
+        ]
+
+    # --- greeting -------------------------------------------------------------------------------------------------
+
+    def _greet(self, link: names.LinkId, frame: messages.AnyFrame, now: float) -> tuple[Output, ...]:
+        if not isinstance(frame, messages.Hello):
+            return self._drop(link, f"{type(frame).__name__.lower()} before hello")
+        peer = self._peers[link]
+        verdict = self._judge(peer, frame)
+        if isinstance(verdict, Refuse):
+            bye = messages.Bye(verdict.reason, verdict.retry_after_s)
+            facts = {"peer": peer, "kind": frame.kind.value, "reason": verdict.reason}
+            note = events.Note(events.Severity.INFO, "child refused", facts)
+            return (note, events.Send((link,), bye), *self._drop(link, verdict.reason))
+        outputs: list[Output] = []
+        for older in [c for c in self.children.values() if _same_child(c, peer, frame)]:
+            outputs += self._drop(older.link, "the same child came again")
+        del self._waiting[link]
+        child = Child(link, peer, frame, verdict, frame.numbers, now, frame.ack, holds=frame.base)
+        child.sent = self._sent_at_first(frame)
+        self.children[link] = child
+        self._boots[peer] = max(self._boots.get(peer, 0), 0 if frame.ack is None else frame.ack.epoch.boot)
+        own = self.content.admissions.get(self._server_id)
+        admission = b"" if own is None or verdict.scope is Scope.NODE else own.raw
+        known = 0 if verdict.scope is Scope.NODE else self._boots[peer]
+        welcome = messages.Welcome(messages.PROTOCOL, self._cluster, known, self._due(child), admission)
+        outputs += [events.Authenticated(link), events.Send((link,), welcome), ChildUp(link)]
+        return (*outputs, *self._offer((child,)))
+
+    def _judge(self, peer: names.ServerId, hello: messages.Hello) -> Admit | Refuse:
+        if hello.cluster != self._cluster:
+            return Refuse(
+                f"another cluster (got {hello.cluster[:32]}, have {self._cluster})",
+                limits.BACKOFF_CLAMP_MAX_S,
+            )
+        if abs(hello.protocol - messages.PROTOCOL) > 1:
+            reason = f"protocol too far away (got {hello.protocol}, have {messages.PROTOCOL})"
+            return Refuse(reason, limits.BACKOFF_CLAMP_MAX_S)
+        return self._gate(peer, hello)
+
+    def _sent_at_first(self, hello: messages.Hello) -> objects.Numbers:
+        """What it says it holds, and the target it refused, if that is still ours."""
+        numbers, ack, target = hello.numbers, hello.ack, self.content.target
+        refused = (
+            ack is not None
+            and target is not None
+            and ack.outcome is messages.Outcome.REFUSED
+            and ack.version == target.content.version
+        )
+        return (
+            numbers if not refused else msgspec.structs.replace(numbers, target=self.content.numbers.target)
+        )
+
+    def _regate(self, child: Child) -> tuple[Output, ...]:
+        verdict = self._judge(child.peer, child.hello)
+        if isinstance(verdict, Admit):
+            child.admit = verdict
+            return ()
+        bye = messages.Bye(verdict.reason, verdict.retry_after_s)
+        return (events.Send((child.link,), bye), *self._drop(child.link, verdict.reason))
+
+    # --- offering -------------------------------------------------------------------------------------------------
+
+    def _content_for(self, child: Child) -> mirror.Content:
+        return self._pins.get(child.hello.name, self.content) if self._pins else self.content
+
+    def _due(self, child: Child) -> objects.Numbers:
+        """How far this child should be, by its scope."""
+        content = self._content_for(child)
+        scope = child.admit.scope
+        if scope is Scope.EVERYTHING:
+            return content.numbers
+        if scope is Scope.NOTHING:
+            return objects.Numbers()
+        own = None if scope is Scope.NODE else content.admissions.get(child.peer)
+        target = None if scope is Scope.PARKED else content.target
+        return objects.Numbers(
+            target=names.NO_SERIAL if target is None else target.content.serial,
+            trust=content.trust.content.serial,
+            admission=names.NO_SERIAL if own is None else own.content.serial,
+        )
+
+    def _offer(self, children: tuple[Child, ...]) -> tuple[Output, ...]:
+        """What each child lacks, grouped so that each different frame is made and encoded once."""
+        groups: dict[tuple[tuple[bytes, ...], names.Digest, str], list[names.LinkId]] = {}
+        for child in children:
+            due = self._due(child)
+            content = self._content_for(child)
+            raws = self._lacking(child, due, content)
+            if not raws:
+                continue
+            moved = due.target > child.sent.target
+            pinned = content is not self.content
+            child.sent = objects.Numbers(
+                due.target if pinned else max(due.target, child.sent.target),
+                max(due.trust, child.sent.trust),
+                max(due.admission, child.sent.admission),
+            )
+            wants = content.digest if moved and child.holds != content.digest else names.Digest("")
+            groups.setdefault((raws, wants, child.holds if wants else ""), []).append(child.link)
+        outputs: list[Output] = []
+        for (raws, wants, base), links in groups.items():
+            body = self._shelf.inline(wants, base) if wants else None
+            outputs.append(events.Send(tuple(links), messages.Offer(raws, body)))
+        return tuple(outputs)
+
+    def _lacking(self, child: Child, due: objects.Numbers, content: mirror.Content) -> tuple[bytes, ...]:
+        raws: list[bytes] = []
+        if due.trust > child.sent.trust and content.trust.raw:
+            raws.append(content.trust.raw)
+        if due.admission > child.sent.admission:
+            raws += self._admissions(child, content)
+        if due.target > child.sent.target:
+            assert content.target is not None
+            assert content.record is not None
+            raws += [content.record.raw, content.target.raw]
+        return tuple(raws)
+
+    def _admissions(self, child: Child, content: mirror.Content) -> list[bytes]:
+        if child.admit.scope is not Scope.EVERYTHING:
+            own = content.admissions.get(child.peer)
+            return [] if own is None else [own.raw]
+        newer = [a for a in content.admissions.values() if a.content.serial > child.sent.admission]
+        return [a.raw for a in sorted(newer, key=lambda a: a.content.serial)]
+
+    # --- frames ---------------------------------------------------------------------------------------------------
+
+    def _heard(self, link: names.LinkId, frame: messages.AnyFrame, now: float) -> tuple[Output, ...]:
+        child = self.children.get(link)
+        if child is None:
+            return ()
+        child.heard = now
+        match frame:
+            case messages.Pull():
+                return self._pulled(child, frame, now)
+            case messages.Ack():
+                return self._acked(child, frame.state)
+            case messages.Rollup():
+                return self._rolled(child, frame)
+            case messages.Heartbeat():
+                return self._beaten(child, frame)
+            case messages.Newest():
+                child.sent = frame.numbers
+                return self._offer((child,))
+            case messages.Offer():
+                return (UpwardOffer(link, frame),)
+            case messages.Chunk():
+                return (UpwardChunk(link, frame),)
+            case messages.Bye():
+                return self._drop(link, f"bye: {frame.reason}")
+            case _:
+                return ()
+
+    def _pulled(self, child: Child, pull: messages.Pull, now: float) -> tuple[Output, ...]:
+        if child.admit.scope in (Scope.NOTHING, Scope.PARKED):
+            return ()
+        self._sending.pop(child.link, None)
+        self._queue = deque(entry for entry in self._queue if entry[0] != child.link)
+        self._queue.append((child.link, pull))
+        return self._serve(now)
+
+    def _serve(self, now: float) -> tuple[Output, ...]:
+        """Pieces to those who wait longest, within the bound of sends under way."""
+        outputs: list[Output] = []
+        while self._queue and len(self._sending) < limits.SENDS_UNDER_WAY:
+            link, pull = self._queue.popleft()
+            chunk = self._shelf.chunk(pull.digest, pull.base, pull.offset)
+            if chunk is None or link not in self.children:
+                continue
+            self._sending[link] = now
+            outputs.append(events.Send((link,), chunk))
+        return tuple(outputs)
+
+    def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
+        """All that was written to that link has left: another piece may be sent."""
+        if self._sending.pop(link, None) is None:
+            return ()
+        return self._serve(now)
+
+    def _acked(self, child: Child, state: messages.AckState) -> tuple[Output, ...]:
+        if child.ack is not None and state.epoch <= child.ack.epoch:
+            return ()  # repeated or out of order
+        child.ack = state
+        if state.level >= messages.Level.ACCEPTED and state.outcome is not messages.Outcome.REFUSED:
+            child.holds = state.digest
+        return (ChildAck(child.link, state),)
+
+    def _rolled(self, child: Child, rollup: messages.Rollup) -> tuple[Output, ...]:
+        if child.admit.scope is not Scope.EVERYTHING or rollup.seq <= child.rollup_seq:
+            return ()
+        if not rollup.full and rollup.seq != child.rollup_seq + 1:
+            return ()  # a gap: the next heartbeats show it, and the whole is asked for
+        child.rollup_seq = rollup.seq
+        return (ChildRollup(child.link, rollup),)
+
+    def _beaten(self, child: Child, beat: messages.Heartbeat) -> tuple[Output, ...]:
+        """Two heartbeats in a row that show something lost: offer, or ask, again."""
+        told = child.rollup_seq
+        if child.admit.scope is not Scope.EVERYTHING:
+            told = 0 if child.ack is None else child.ack.epoch.seq
+        behind = beat.numbers.target < child.sent.target and not _refuses(child, self._content_for(child))
+        behind = (
+            behind or beat.numbers.trust < child.sent.trust or beat.numbers.admission < child.sent.admission
+        )
+        deaf = beat.told != told
+        child.missing = child.missing + 1 if behind or deaf else 0
+        if child.missing < 2:
+            return ()
+        child.missing = 0
+        outputs: list[Output] = []
+        if deaf:
+            outputs.append(events.Send((child.link,), messages.Newest(objects.Numbers())))
+        if behind:
+            child.sent = beat.numbers
+            outputs += self._offer((child,))
+        return tuple(outputs)
+
+    # --- leaving --------------------------------------------------------------------------------------------------
+
+    def _drop(self, link: names.LinkId, reason: str) -> tuple[Output, ...]:
+        return (events.Close(link, reason), *self._gone(link, reason))
+
+    def _gone(self, link: names.LinkId, reason: str) -> tuple[Output, ...]:
+        self._waiting.pop(link, None)
+        self._peers.pop(link, None)
+        self._sending.pop(link, None)
+        child = self.children.pop(link, None)
+        return () if child is None else (ChildDown(child, reason),)
+
+
+def _same_child(child: Child, peer: names.ServerId, hello: messages.Hello) -> bool:
+    return child.peer == peer and child.hello.kind is hello.kind and child.hello.name == hello.name
+
+
+def _refuses(child: Child, content: mirror.Content) -> bool:
+    ack = child.ack
+    return ack is not None and ack.outcome is messages.Outcome.REFUSED and ack.version == content.version
