@@ -45,12 +45,14 @@ class PlacedRole(msgspec.Struct, frozen=True):
 
 
 class Expanded(msgspec.Struct, frozen=True):
-    """The document with all its roles, by name and by server."""
+    """The document with all its roles: by name, by server and by type."""
 
     document: model.Document
     roles: Mapping[names.RoleName, PlacedRole]
     by_server: Mapping[names.ServerName, tuple[PlacedRole, ...]]
     """Placed roles only, in the order of the document's structure; disabled ones too."""
+    by_type: Mapping[names.RoleTypeName, tuple[PlacedRole, ...]]
+    """Placed and enabled roles only."""
 
 
 def expand(document: model.Document) -> Expanded:
@@ -62,7 +64,7 @@ def expand(document: model.Document) -> Expanded:
         for server, placed in servers.items()
         for name in placed
     }
-    roles = {name: expander.role(name, role, spots.get(name)) for name, role in document.roles.items()}
+    roles = {name: expander.role(name, given, spots.get(name)) for name, given in document.roles.items()}
     by_server = {
         server: tuple(
             roles[name] for name in dict.fromkeys(placed) if name in roles and spots[name] == (site, server)
@@ -70,7 +72,11 @@ def expand(document: model.Document) -> Expanded:
         for site, servers in document.structure.items()
         for server, placed in servers.items()
     }
-    return Expanded(document, roles, by_server)
+    by_type: dict[names.RoleTypeName, list[PlacedRole]] = {}
+    for role in roles.values():
+        if role.running:
+            by_type.setdefault(role.type, []).append(role)
+    return Expanded(document, roles, by_server, {kind: tuple(some) for kind, some in by_type.items()})
 
 
 def control_interface(server: model.Server) -> str:

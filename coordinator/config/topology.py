@@ -17,6 +17,7 @@ from coordinator.config import expansion, kinds, model
 
 PARENTS = 64  # more places than anyone tries before the back-off is at its longest
 _TAIL_CHARACTERS = 16
+_PORTS = {"mic": limits.PORT_MIC, "ic": limits.PORT_IC}
 _ORDER_LAST = 2**63
 
 
@@ -100,11 +101,7 @@ def servers_of(document: model.Document, site: names.SiteName) -> tuple[names.Se
 
 def instances(expanded: expansion.Expanded, kind: names.RoleTypeName) -> tuple[expansion.PlacedRole, ...]:
     """Every enabled, placed role of a type, by order (those without come last), then name."""
-    return tuple(
-        sorted(
-            (role for role in expanded.roles.values() if role.type == kind and role.running), key=_by_order
-        )
-    )
+    return tuple(sorted(expanded.by_type.get(kind, ()), key=_by_order))
 
 
 def site_of_ic(expanded: expansion.Expanded, server: names.ServerName) -> names.SiteName | None:
@@ -125,14 +122,19 @@ def parents(expanded: expansion.Expanded, server: names.ServerName) -> tuple[Par
 
 def coordinator_parents(expanded: expansion.Expanded) -> tuple[Parent, ...]:
     """Where an IC, WS or DC finds MIC."""
-    return tuple(_service("mic", role, limits.PORT_MIC) for role in instances(expanded, kinds.MIC))
+    return services(expanded, kinds.MIC)
+
+
+def services(expanded: expansion.Expanded, kind: names.RoleTypeName) -> tuple[Parent, ...]:
+    """Where every mic, or every ic, of the document serves its children."""
+    return tuple(_service(role) for role in instances(expanded, kind))
 
 
 def _parents(expanded: expansion.Expanded, server: names.ServerName) -> Iterator[Parent]:
     document = expanded.document
     standing = place(document, server)
     own_site = servers_of(document, standing.site) if standing else ()
-    yield from (_service("ic", role, limits.PORT_IC) for role in _ics(expanded, own_site))
+    yield from (_service(role) for role in _ics(expanded, own_site))
     yield from coordinator_parents(expanded)
     yield from (_shell(document, other) for other in own_site if other != server)
     for site in sorted(document.structure):
@@ -147,10 +149,13 @@ def _ics(
     return tuple(sorted((role for role in placed if role.type == kinds.IC and role.enabled), key=_by_order))
 
 
-def _service(kind: Literal["ic", "mic"], role: expansion.PlacedRole, port: int) -> Parent:
+def _service(role: expansion.PlacedRole) -> Parent:
     assert role.server is not None
-    given = role.params.get("port", port)
-    return Parent(kind, role.server, role.address, given if isinstance(given, int) else port, role.name)
+    kind: Literal["ic", "mic"] = "mic" if role.type == kinds.MIC else "ic"
+    given = role.params.get("port", _PORTS[kind])
+    return Parent(
+        kind, role.server, role.address, given if isinstance(given, int) else _PORTS[kind], role.name
+    )
 
 
 def _shell(document: model.Document, server: names.ServerName) -> Parent:

@@ -1,0 +1,325 @@
+"""The rules of change D1-D10: what stands between one live document and the next, found and named.
+
+One function per rule, each reading a `Pair`; none of them knows of overrides or verdicts (that is `transition`).
+Law: an obstacle is found relative to the two documents and the state of the world given, never by memory.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from coordinator import names, role
+from coordinator.config import expansion, kinds, topology
+
+Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10"]
+RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10")
+
+Steps = tuple[str, ...]
+Places = Mapping[names.ServerName, names.SiteName]
+
+_CONVERGE = "wait until every server has converged: tiercast status --not-converged names none"
+
+
+class Obstacle(msgspec.Struct, frozen=True):
+    """One change that cannot be made in one move, and how it can be made by hand."""
+
+    rule: Rule
+    subject: str
+    """The role, server or site it is about; with the rule, what makes it one obstacle."""
+    message: str
+    steps: Steps
+    forbids: bool = True
+    """False where people are only told."""
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """One live document and the target, with what is known of the world."""
+
+    old: expansion.Expanded
+    new: expansion.Expanded
+    old_places: Places
+    new_places: Places
+    renamed: Mapping[names.SiteName, names.SiteName]
+    """Sites that go under another name."""
+    catalogue: role.Catalogue
+    silent: frozenset[names.ServerName]
+    """Servers that may still run the old document and are not there to say otherwise."""
+    members: frozenset[names.ServerName] | None
+    attached: Mapping[names.RoleName, tuple[str, ...]]
+
+
+def renamed_sites(
+    old: expansion.Expanded, new: expansion.Expanded, old_places: Places, new_places: Places
+) -> Mapping[names.SiteName, names.SiteName]:
+    """Old name to new name: the new site says so by `former`, or holds most of the servers of one that is gone."""
+    found: dict[names.SiteName, names.SiteName] = {}
+    came = new.document.sites.keys() - old.document.sites.keys()
+    said = {former: name for name in sorted(came) for former in new.document.sites[name].former}
+    for gone in sorted(old.document.sites.keys() - new.document.sites.keys()):
+        kept = [new_places[server] for server in _on(old_places, gone) if new_places.get(server) in came]
+        most = max(sorted(set(kept)), key=kept.count, default=None)
+        if gone in said:
+            found[gone] = said[gone]
+        elif most is not None and 2 * kept.count(most) > len(_on(old_places, gone)):
+            found[gone] = most
+    return found
+
+
+def obstacles(pair: Pair) -> Iterator[Obstacle]:
+    """All of them, rule by rule."""
+    for rule in _CHECKS:
+        yield from rule(pair)
+
+
+def _mic_servers(pair: Pair) -> Iterator[Obstacle]:
+    if _master_site(pair.old) is not None and _master_moved(pair):
+        return
+    old, new = _servers_of_mic(pair.old), _servers_of_mic(pair.new)
+    if old == new or not old or new == pair.members:
+        return
+    wanted = ",".join(sorted(new))
+    yield Obstacle(
+        "D1",
+        "mic",
+        f"mic would run on {_listed(new)} (now {_listed(old)}), but the store's members stay where they are",
+        (
+            f"hand the store over first: tiercast store members --set {wanted}",
+            "then apply this document: it passes once its mic instances are exactly the store's members",
+        ),
+    )
+
+
+def _mic_site(pair: Pair) -> Iterator[Obstacle]:
+    if not _master_moved(pair):
+        return
+    old, new = _master_site(pair.old), _master_site(pair.new)
+    yield Obstacle(
+        "D2",
+        "mic",
+        f"the master site would move from {old!r} to {new!r}; whoever is away would look for mic at the old one",
+        (
+            f"make {new!r} a communication site with an ic, leave mic on {old!r}, and apply",
+            _CONVERGE,
+            f"hand the store over to servers of {new!r}: tiercast store members --set LIST",
+            "override D2 with a reason, apply, and wait until every site has converged",
+        ),
+    )
+
+
+def _addresses(pair: Pair) -> Iterator[Obstacle]:
+    for name in sorted(pair.old_places.keys() & pair.new_places.keys()):
+        old, new = pair.old.document.servers[name], pair.new.document.servers[name]
+        if old.interfaces == new.interfaces and old.control == new.control:
+            continue
+        moved = {
+            alias: (address, new.interfaces[alias])
+            for alias, address in old.interfaces.items()
+            if new.interfaces.get(alias, address) != address
+        }
+        control = (expansion.control_address(old), expansion.control_address(new))
+        if control[0] != control[1]:
+            moved.setdefault(expansion.control_interface(new), control)
+        for alias, (before, after) in sorted(moved.items()):
+            yield _address(name, alias, before, after)
+
+
+def _address(name: names.ServerName, alias: str, before: str, after: str) -> Obstacle:
+    return Obstacle(
+        "D3",
+        f"{name}.{alias}",
+        f"the address of {name} ({alias}) would change from {before} to {after}; "
+        "whoever dials it looks for it at the old one, and its nodes would restart under new names",
+        (
+            _CONVERGE,
+            f"give {name} both addresses",
+            f"write `{alias}: {after}` with `former: {{{alias}: [{before}]}}`, override D3 with a reason, and apply",
+            f"once every server has converged, remove `former` and the override, apply, then take {before} away",
+        ),
+    )
+
+
+def _stateful_moves(pair: Pair) -> Iterator[Obstacle]:
+    for old, new in _moved(pair):
+        if old.type == kinds.MIC or not _stateful(pair, old):
+            continue
+        yield Obstacle(
+            "D4",
+            old.name,
+            f"{old.name} is stateful ({old.type}) and would move from {old.server} to {new.server} without its state",
+            (
+                f"leave {old.name} on {old.server}, place a second {old.type} role under another name on {new.server}, apply",
+                "wait until the new one is ready and has what it needs",
+                f"remove {old.name}, apply, and wait until {old.server} has acked `applied`",
+            ),
+        )
+
+
+def _site_names(pair: Pair) -> Iterator[Obstacle]:
+    for old, new in sorted(pair.renamed.items()):
+        yield Obstacle(
+            "D5",
+            old,
+            f"the site {old!r} would be called {new!r}; servers that are away know it by the old name only",
+            (
+                _CONVERGE,
+                f"list `former: [{old}]` in the site {new!r}, override D5 with a reason, and apply",
+                "once every server has converged, remove `former` and the override, and apply",
+            ),
+        )
+
+
+def _ids(pair: Pair) -> Iterator[Obstacle]:
+    old_roles, new_roles = pair.old.document.roles, pair.new.document.roles
+    for name in sorted(old_roles.keys() & new_roles.keys()):
+        before, after = old_roles[name].id, new_roles[name].id
+        if before is None or before == after:
+            continue
+        yield Obstacle(
+            "D6",
+            name,
+            f"the id of {name} would change from {before} to {'none' if after is None else after}; an id is for life",
+            ("add a role under another name with the new id, and apply", f"then remove {name}, and apply"),
+        )
+
+
+def _entities(pair: Pair) -> Iterator[Obstacle]:
+    for name, entities in sorted(pair.attached.items()):
+        old, new = pair.old.roles.get(name), pair.new.roles.get(name)
+        if not entities or old is None or not old.running:
+            continue
+        if new is not None and new.running and new.server == old.server:
+            continue
+        where = f"move to {new.server}" if new is not None and new.running else "stop"
+        yield Obstacle(
+            "D7",
+            name,
+            f"{name} would {where}, but {_listed(entities)} {'is' if len(entities) == 1 else 'are'} attached to it",
+            (f"attach {_listed(entities)} to another role", "then apply this document"),
+        )
+
+
+def _master_domain(pair: Pair) -> Iterator[Obstacle]:
+    old = pair.old.document.general.master_domain
+    new = pair.new.document.general.master_domain
+    if old != new:
+        yield Obstacle(
+            "D8",
+            "master_domain",
+            f"the master domain would be called {new!r} (now {old!r}); its name can never change, with no override",
+            (f"keep `master_domain: {old}`; what may change is its fqdn and description",),
+        )
+
+
+def _other_site(pair: Pair) -> Iterator[Obstacle]:
+    for name in sorted(pair.old_places.keys() & pair.new_places.keys()):
+        old, new = pair.old_places[name], pair.new_places[name]
+        if pair.renamed.get(old, old) == new:
+            continue
+        yield Obstacle(
+            "D9",
+            name,
+            f"the server {name} would go from site {old!r} to {new!r} and lose its parent on the way",
+            (
+                f"take {name} out of the structure, apply, and wait until it is released and parked",
+                f"then place it on {new!r}, and apply",
+            ),
+        )
+
+
+def _last_ic(pair: Pair) -> Iterator[Obstacle]:
+    old, new = _sites_with_ic(pair.old), _sites_with_ic(pair.new)
+    staying = set(pair.new_places.values())
+    for site in sorted(old):
+        now = pair.renamed.get(site, site)
+        if now in new or now not in staying:
+            continue
+        yield Obstacle(
+            "D9",
+            site,
+            f"the last ic of the site {site!r} would go, while {_listed(_on(pair.new_places, now))} stay there",
+            (f"keep an ic on {site!r}, or take its servers out of the structure with it",),
+        )
+
+
+def _twice(pair: Pair) -> Iterator[Obstacle]:
+    for old, new in _moved(pair):
+        if old.server not in pair.silent:
+            continue
+        stateful = _stateful(pair, old)
+        yield Obstacle(
+            "D10",
+            old.name,
+            f"{old.name} would move from {old.server} to {new.server}; it may run twice until {old.server} returns",
+            (
+                f"bring {old.server} back and wait until it has acked `applied` or `released`",
+                f"or, if {old.server} is lost for good, expel it: tiercast server expel {old.server}",
+            ),
+            forbids=stateful,
+        )
+
+
+_CHECKS: tuple[Callable[[Pair], Iterator[Obstacle]], ...] = (
+    _mic_servers,
+    _mic_site,
+    _addresses,
+    _stateful_moves,
+    _site_names,
+    _ids,
+    _entities,
+    _master_domain,
+    _other_site,
+    _last_ic,
+    _twice,
+)
+
+
+def _moved(pair: Pair) -> Iterator[tuple[expansion.PlacedRole, expansion.PlacedRole]]:
+    for name in sorted(pair.old.roles.keys() & pair.new.roles.keys()):
+        old, new = pair.old.roles[name], pair.new.roles[name]
+        if old.running and new.running and old.server != new.server:
+            yield old, new
+
+
+def _stateful(pair: Pair, placed: expansion.PlacedRole) -> bool:
+    if placed.type in kinds.STATEFUL:
+        return True
+    known = pair.catalogue.get(placed.type)
+    if known is None:
+        return placed.params.get("stateful") is True
+    try:
+        return known.stateful(msgspec.convert(placed.params, known.params))
+    except msgspec.ValidationError:
+        return True
+
+
+def _servers_of_mic(expanded: expansion.Expanded) -> frozenset[names.ServerName]:
+    return frozenset(
+        placed.server for placed in topology.instances(expanded, kinds.MIC) if placed.server is not None
+    )
+
+
+def _master_site(expanded: expansion.Expanded) -> names.SiteName | None:
+    sites = expanded.document.sites
+    return next((name for name in sorted(sites) if sites[name].type != "communication"), None)
+
+
+def _master_moved(pair: Pair) -> bool:
+    old, new = _master_site(pair.old), _master_site(pair.new)
+    return old is not None and new is not None and pair.renamed.get(old, old) != new
+
+
+def _sites_with_ic(expanded: expansion.Expanded) -> frozenset[names.SiteName]:
+    return frozenset(
+        placed.site for placed in topology.instances(expanded, kinds.IC) if placed.site is not None
+    )
+
+
+def _on(places: Places, site: names.SiteName) -> list[names.ServerName]:
+    return sorted(server for server, other in places.items() if other == site)
+
+
+def _listed(some: Collection[str]) -> str:
+    ordered = sorted(some)
+    shown = ", ".join(ordered[:5])
+    return shown if len(ordered) <= 5 else f"{shown} and {len(ordered) - 5} more"
