@@ -1,0 +1,303 @@
+"""What WS and DC may ask of MIC (the active master), as values: one verb, one request, one answer.
+
+A request travels as `Call` (msgpack) in an `Ask`; the answer is the JSON that the HTTP API returns, so WS translates
+nothing but the outside. An answer with a code is a `Problem` (JSON). MIC checks the token of every call itself.
+"""
+
+import enum
+from collections.abc import Mapping
+
+import msgspec
+
+from coordinator import names
+from coordinator.config import findings
+
+
+class Verb(enum.StrEnum):
+    """Every verb of MIC; the permission of each stands in `coordinator.tiers.permissions`."""
+
+    UPLOAD = "cfg.upload"
+    VALIDATE = "cfg.validate"
+    PLAN = "cfg.plan"
+    APPLY = "cfg.apply"
+    ROLLBACK = "cfg.rollback"
+    ROLLOUT = "cfg.rollout"
+    STATUS = "cfg.status"
+    DESCRIBE = "cfg.describe"
+    HISTORY = "cfg.history"
+    SHOW = "cfg.show"
+    ENROLL = "servers.enroll"
+    WHOAMI = "people.whoami"
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """Around every request: who asks, from where, and an id that makes a repetition harmless."""
+
+    token: str
+    source: str
+    """Address of the caller as WS saw it, for the audit only."""
+    request_id: str
+    body: bytes
+    """JSON of the request struct."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Why not; becomes an RFC 9457 problem document."""
+
+    code: str
+    """Of `coordinator.errors`, or `invalid` with findings."""
+    detail: str
+    hint: str = ""
+    findings: tuple[findings.Finding, ...] = ()
+
+
+class File(msgspec.Struct, frozen=True):
+    """One uploaded file, as text."""
+
+    name: str
+    text: str
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A document: exactly one of these is given."""
+
+    files: tuple[File, ...] = ()
+    draft: str = ""
+    revision: int = 0
+
+
+class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    files: tuple[File, ...]
+    message: str = ""
+
+
+class Uploaded(msgspec.Struct, frozen=True):
+    """A draft is saved whether valid or not; what cannot be read at all is not."""
+
+    draft: str
+    valid: bool
+    digest: str
+    size_bytes: int
+    findings: tuple[findings.Finding, ...]
+
+
+class Validate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    files: tuple[File, ...]
+
+
+class Validated(msgspec.Struct, frozen=True):
+    valid: bool
+    findings: tuple[findings.Finding, ...]
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: Source
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """`text` is the plan as people read it; `plan` the same as data."""
+
+    verdict: str
+    base: names.Version
+    base_digest: str
+    digest: str
+    text: str
+    plan: msgspec.Raw
+    findings: tuple[findings.Finding, ...] = ()
+
+
+class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    source: Source
+    if_revision: int = 0
+    """Compare-and-set on the active revision; 0: on whatever the plan was made against."""
+    message: str = ""
+    dry_run: bool = False
+
+
+class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    to: int = 0
+    """0: the one before the active one."""
+    message: str = ""
+    dry_run: bool = False
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """`unchanged`: the document is the active one already; no rollout was started."""
+
+    version: names.Version
+    digest: str
+    rollout: str
+    unchanged: bool
+    plan_text: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class WaitRollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    rollout: str
+    index: int = 0
+    """Answer once the view's index is above this, or after `wait_s`."""
+    wait_s: float = 0.0
+
+
+class Blocking(msgspec.Struct, frozen=True):
+    """A server that is not there yet."""
+
+    server: str
+    site: str
+    sync: str
+    reason: str
+    since_s: float
+    """Seconds ago."""
+
+
+class RolloutView(msgspec.Struct, frozen=True):
+    """A rollout now. `blocking` names reachable servers, `absent` the others, both bounded."""
+
+    id: str
+    version: names.Version
+    digest: str
+    state: str
+    ready: int
+    reachable: int
+    asked: int
+    elapsed_s: float
+    converged_after_ms: float | None
+    roles: int
+    sites: int
+    blocking: tuple[Blocking, ...]
+    absent: tuple[Blocking, ...]
+    index: int
+
+
+class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    site: str = ""
+    not_converged: bool = False
+    details: bool = False
+    """Servers by name, not only counts per site."""
+
+
+class ServerView(msgspec.Struct, frozen=True):
+    """One server; `revision` is what its last ack names, `since_s` how old that is where there is no link."""
+
+    server: str
+    site: str
+    sync: str
+    level: str
+    revision: str
+    linked: bool
+    reason: str
+    since_s: float | None
+    roles: tuple[str, ...] = ()
+
+
+class SiteView(msgspec.Struct, frozen=True):
+    """`sync` is the worst of its servers."""
+
+    site: str
+    sync: str
+    counts: Mapping[str, int]
+    servers: tuple[ServerView, ...]
+
+
+class StatusView(msgspec.Struct, frozen=True):
+    """The whole system, rolled up."""
+
+    version: names.Version
+    digest: str
+    rollout: RolloutView | None
+    sites: tuple[SiteView, ...]
+    parked: tuple[ServerView, ...]
+    coordinator: str
+    """`active` or `needs recovery`."""
+
+
+class Describe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    server: str
+
+
+class RoleView(msgspec.Struct, frozen=True):
+    role: str
+    type: str
+    health: str
+    level: str
+    revision: str
+    code: str
+    detail: str
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    node: str
+    state: str
+    pid: int
+    restarts: int
+    roles: tuple[RoleView, ...]
+
+
+class Described(msgspec.Struct, frozen=True):
+    """What the server itself says, asked over its link; `nodes` empty and `reason` set where it cannot be reached."""
+
+    server: ServerView
+    address: str
+    boot: int
+    accepted: str
+    parent: str
+    nodes: tuple[NodeView, ...]
+    reason: str
+
+
+class History(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    before: int = 0
+    limit: int = 50
+
+
+class RevisionView(msgspec.Struct, frozen=True):
+    version: names.Version
+    state: str
+    digest: str
+    size_bytes: int
+    author: str
+    message: str
+    issued: float
+    """Seconds since 1970."""
+
+
+class HistoryView(msgspec.Struct, frozen=True):
+    revisions: tuple[RevisionView, ...]
+    next: int
+    """Ask again with `before` this; 0: that was all."""
+
+
+class Show(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    revision: int = 0
+    """0: the active one."""
+    draft: str = ""
+    document: bool = False
+
+
+class Shown(msgspec.Struct, frozen=True):
+    revision: RevisionView | None
+    files: tuple[File, ...]
+    """As uploaded, comments kept; empty unless asked for."""
+
+
+class Enroll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    request_pem: str
+    """Certificate signing request; the private key stays where it was made."""
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    server_id: str
+    certificate_pem: str
+    ca_pem: str
+    trust: bytes
+    admission: bytes
+    cluster: str
+    parents: tuple[tuple[str, str, int], ...]
+    """(server, address, port) of MIC."""
+
+
+class Who(msgspec.Struct, frozen=True):
+    name: str
+    role: str
+    cluster: str
