@@ -39,6 +39,7 @@ class Findings:
     def __init__(self) -> None:
         self._errors: list[Finding] = []
         self._warnings: list[Finding] = []
+        self._seen: set[tuple[str, Path, str]] = set()
 
     def error(self, rule: str, path: Path, message: str, hint: str = "") -> None:
         self.add(Finding(rule, "error", path, message, hint))
@@ -47,8 +48,11 @@ class Findings:
         self.add(Finding(rule, "warning", path, message, hint))
 
     def add(self, finding: Finding) -> None:
+        """Take it, unless the same is there (a template's fault shows at each of its roles) or there are enough."""
         kept = self._errors if finding.severity == "error" else self._warnings
-        if len(kept) < limits.FINDINGS:
+        same = (finding.rule, finding.path, finding.message)
+        if len(kept) < limits.FINDINGS and same not in self._seen:
+            self._seen.add(same)
             kept.append(finding)
 
     @property

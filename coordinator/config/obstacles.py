@@ -14,6 +14,7 @@ from coordinator.config import expansion, kinds, topology
 
 Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10"]
 RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10")
+NOT_OVERRIDABLE: frozenset[str] = frozenset({"D8"})
 
 Steps = tuple[str, ...]
 Places = Mapping[names.ServerName, names.SiteName]
@@ -237,7 +238,7 @@ def _last_ic(pair: Pair) -> Iterator[Obstacle]:
         yield Obstacle(
             "D9",
             site,
-            f"the last ic of the site {site!r} would go, while {_listed(_on(pair.new_places, now))} stay there",
+            f"the last ic of the site {site!r} would go, and leave {_listed(_on(pair.new_places, now))} without one",
             (f"keep an ic on {site!r}, or take its servers out of the structure with it",),
         )
 

@@ -16,8 +16,6 @@ from coordinator.config import diff, expansion, kinds, model, obstacles, topolog
 
 Verdict = Literal["unchanged", "direct", "refused"]
 
-NOT_OVERRIDABLE: frozenset[str] = frozenset({"D8"})
-
 
 class Live(msgspec.Struct, frozen=True):
     """A document that is in force somewhere."""
@@ -156,7 +154,7 @@ def _override_fault(rule: str, override: model.Override | None, today: dt.date |
     """Why an override does not count; empty where it does, or where there is none."""
     if override is None:
         return ""
-    if rule in NOT_OVERRIDABLE:
+    if rule in obstacles.NOT_OVERRIDABLE:
         return f"{rule} cannot be overridden"
     if today is None:
         return "its override does not count here, where the date is not known"
@@ -169,8 +167,9 @@ def _override_fault(rule: str, override: model.Override | None, today: dt.date |
 
 
 def _fates(world: _World) -> tuple[AbsentServer, ...]:
-    """What becomes of every absent server that is asked: of the target, or still holding an older document."""
+    """What becomes of every absent server that is asked: of the target, the active one, or holding an older one."""
     asked = set(topology.places(world.target.document))
+    asked.update(*(topology.places(expanded.document) for _, expanded in world.live[:1]))
     asked.update(*(live.servers for live, _ in world.live))
     gone = sorted(world.absent & asked)
     if not gone:

@@ -1,0 +1,41 @@
+"""The static rules S01-S19: everything that is wrong with a document by itself, all of it at once.
+
+S00, the text, is the business of `config.reading`; rules of change (D1-D10) are that of `config.transition`.
+Law: the verdict depends on the document and the catalogue alone, and never raises, whatever the document says.
+"""
+
+from collections.abc import Callable
+
+from coordinator import role
+from coordinator.config import findings, model, rules_names, rules_params, rules_places, scope
+
+_RULES: tuple[Callable[[scope.Scope, findings.Findings], None], ...] = (
+    rules_params.overrides,
+    rules_names.schema,
+    rules_names.master_domain,
+    rules_names.names_of_things,
+    rules_places.one_master,
+    rules_names.structure,
+    rules_names.unused,
+    rules_places.interfaces,
+    rules_params.types,
+    rules_params.aliases,
+    rules_places.mics,
+    rules_places.ics,
+    rules_places.dcs,
+    rules_places.orders,
+    rules_names.ids,
+    rules_places.addresses,
+    rules_params.params,
+    rules_places.domains,
+    rules_places.requirements,
+    rules_names.bounds,
+)
+
+
+def validate(document: model.Document, catalogue: role.Catalogue) -> tuple[findings.Finding, ...]:
+    """Errors, then warnings, each by rule and path; at most `limits.FINDINGS`. Valid where none is an error."""
+    judged, found = scope.of(document, catalogue), findings.Findings()
+    for rule in _RULES:
+        rule(judged, found)
+    return found.result()
