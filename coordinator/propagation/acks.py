@@ -11,6 +11,9 @@ from collections.abc import Iterable
 from coordinator import limits, names
 from coordinator.propagation import messages
 
+_ROW_BYTES = 4 * limits.DETAIL_CHARACTERS + 256  # UTF-8 takes up to four bytes a character
+_FULL_ROW_BYTES = (limits.ACK_ROLES + 1) * _ROW_BYTES
+
 
 class Table:
     """See the module."""
@@ -63,23 +66,35 @@ class Table:
         self._full = True
         self._flush_at = now
 
+    def wait(self) -> None:
+        """Nobody to tell now; the next parent is told the whole table anyway."""
+        self._flush_at = None
+
     def flush(self, now: float, *, answered: bool) -> tuple[messages.Rollup, ...]:
         """Roll-ups that are due; at once where every live child has answered."""
         if self._flush_at is None or (now < self._flush_at and not answered):
             return ()
         servers = list(self.rows) if self._full else list(self._changed)
-        rows = [self.rows[s] for s in servers if s in self.rows]
-        pieces = [
-            tuple(rows[at : at + limits.ROLLUP_ROWS])
-            for at in range(0, max(len(rows), 1), limits.ROLLUP_ROWS)
-        ]
         rollups = []
-        for number, piece in enumerate(pieces):
+        for number, piece in enumerate(_pieces([self.rows[s] for s in servers if s in self.rows])):
             self.seq += 1
             rollups.append(messages.Rollup(self.seq, self._full and number == 0, piece))
         self._changed.clear()
         self._full, self._flush_at = False, None
         return tuple(rollups)
+
+
+def _pieces(rows: list[messages.Row]) -> list[tuple[messages.Row, ...]]:
+    """In order, each well inside a frame even where every ack carries its longest details; at least one."""
+    pieces: list[list[messages.Row]] = [[]]
+    size = 0
+    for row in rows:
+        size += _ROW_BYTES if row.ack is None or not row.ack.roles else _FULL_ROW_BYTES
+        if pieces[-1] and size > limits.FRAME_BYTES // 2:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(row)
+    return [tuple(piece) for piece in pieces]
 
 
 def _greater(held: messages.AckState | None, new: messages.AckState | None) -> messages.AckState | None:

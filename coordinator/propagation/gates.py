@@ -1,0 +1,127 @@
+"""Who may be a child of whom: the verb x identity table of a hop, deny by default.
+
+A gate is a pure function of the mirror's content, the document in force and the hello; the TLS layer has proved the
+server id. A row for every kind of child at every kind of parent stands here and nowhere else.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from coordinator import errors, names
+from coordinator.config import expansion, model, topology
+from coordinator.propagation import messages, mirror, objects, publisher
+from coordinator.trust import signing
+
+NOT_READY_S = 0.5  # a relay that has nothing yet will have it soon
+
+
+class Reader:
+    """The document in force, expanded once per digest."""
+
+    def __init__(self) -> None:
+        self._digest = names.Digest("")
+        self._expanded: expansion.Expanded | None = None
+
+    def read(self, digest: names.Digest, body: bytes | None) -> expansion.Expanded | None:
+        """None where there is no body; raises what `config.model.decode` raises."""
+        if body is None:
+            return None
+        if digest != self._digest:
+            self._expanded, self._digest = expansion.expand(model.decode(body)), digest
+        return self._expanded
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What a gate decides from."""
+
+    content: mirror.Content
+    keyring: signing.Keyring
+    expanded: expansion.Expanded | None
+
+
+Verdict = publisher.Admit | publisher.Refuse
+Table = dict[messages.ChildKind, Callable[[Situation, objects.Admission, messages.Hello], Verdict]]
+
+
+def admission_of(
+    situation: Situation, peer: names.ServerId, hello: messages.Hello
+) -> objects.Admission | None:
+    """The newest admission of `peer` that is known here or shown by itself, verified; None if there is none."""
+    held = situation.content.admissions.get(peer)
+    best = None if held is None else held.content
+    if hello.admission and (held is None or hello.admission != held.raw):
+        try:
+            shown = mirror.verify(hello.admission, situation.keyring)
+        except errors.SignatureError:
+            return best
+        if (
+            isinstance(shown, mirror.SignedAdmission)
+            and shown.content.server_id == peer
+            and (best is None or shown.content.serial > best.serial)
+        ):
+            best = shown.content
+    return best
+
+
+def judge(table: Table, situation: Situation, peer: names.ServerId, hello: messages.Hello) -> Verdict:
+    """By the table of this kind of parent."""
+    if peer in situation.keyring.revoked:
+        return publisher.Refuse("this identity is revoked", 30.0)
+    admission = admission_of(situation, peer, hello)
+    if admission is None:
+        return publisher.Refuse("unknown server", 5.0)
+    if admission.state is objects.AdmissionState.EXPELLED:
+        return publisher.Refuse("this server is expelled", 30.0)
+    row = table.get(hello.kind)
+    if row is None:
+        return publisher.Refuse(f"no {hello.kind} is served here", 5.0)
+    return row(situation, admission, hello)
+
+
+def _shell(_situation: Situation, admission: objects.Admission, _hello: messages.Hello) -> Verdict:
+    placed = admission.state is objects.AdmissionState.PLACED
+    scope = publisher.Scope.SERVER if placed else publisher.Scope.PARKED
+    return publisher.Admit(scope, admission.name)
+
+
+def _shell_of_site(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+    if situation.content.target is None:
+        return publisher.Refuse("no configuration here yet", NOT_READY_S)
+    return _shell(situation, admission, hello)
+
+
+def _ic(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+    placed = None if situation.expanded is None else situation.expanded.roles.get(names.RoleName(hello.name))
+    if placed is None or not placed.running or placed.server != admission.name or placed.type != "ic":
+        return publisher.Refuse(f"the document places no ic {hello.name[:64]} on {admission.name}", 2.0)
+    return publisher.Admit(publisher.Scope.EVERYTHING, admission.name)
+
+
+def _service(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+    placed = None if situation.expanded is None else situation.expanded.roles.get(names.RoleName(hello.name))
+    if (
+        placed is None
+        or not placed.running
+        or placed.server != admission.name
+        or placed.type != hello.kind.value
+    ):
+        return publisher.Refuse(
+            f"the document places no {hello.kind} {hello.name[:64]} on {admission.name}", 2.0
+        )
+    return publisher.Admit(publisher.Scope.NOTHING, admission.name)
+
+
+MIC: Table = {
+    messages.ChildKind.IC: _ic,
+    messages.ChildKind.SHELL: _shell,
+    messages.ChildKind.WS: _service,
+    messages.ChildKind.DC: _service,
+}
+IC: Table = {messages.ChildKind.SHELL: _shell_of_site}
+SHELL: Table = {messages.ChildKind.SHELL: _shell_of_site}
+
+
+def parents_of(expanded: expansion.Expanded, server: names.ServerName) -> tuple[topology.Parent, ...]:
+    """Of a ServerShell, by the document; empty where the document does not place it."""
+    return topology.parents(expanded, server) if topology.place(expanded.document, server) else ()

@@ -1,0 +1,243 @@
+"""An IC (Site Infrastructure Configurator) as one machine: mirrors MIC, serves the servers of its site, rolls up acks.
+
+It composes the two sides of a hop and adds three things: the table of acks, the relaying of asks by server, and
+draining. What it may not do: invent or alter anything signed, or say anything of a server whose link it never held.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from coordinator import limits, names
+from coordinator.propagation import (
+    acks,
+    asks,
+    bodies,
+    events,
+    gates,
+    intake,
+    messages,
+    mirror,
+    publisher,
+    subscriber,
+)
+
+UPWARD_VERBS = frozenset({"servers.enroll"})
+"""What a child may ask of MIC through relays; MIC decides by the token in it."""
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """Output: every linked child has accepted the newest configuration, or the time is over."""
+
+
+Output = (
+    events.Dial
+    | events.Send
+    | events.Authenticated
+    | events.Close
+    | events.Store
+    | events.Accepted
+    | events.Note
+    | asks.Asked
+    | asks.Answered
+    | Drained
+)
+_Inner = subscriber.Output | publisher.Output | asks.Output
+
+
+_OUTWARD = (
+    events.Dial,
+    events.Send,
+    events.Authenticated,
+    events.Close,
+    events.Store,
+    events.Accepted,
+    events.Note,
+)
+
+
+class Relay:
+    """See the module."""
+
+    def __init__(
+        self, me: subscriber.Me, content: mirror.Content, shelf: bodies.Shelf, check: intake.Check
+    ) -> None:
+        self.intake = intake.Intake(content, shelf, me.cluster, check)
+        self.subscriber = subscriber.Subscriber(me, self.intake, boot=0)
+        self.reader = gates.Reader()
+        self.publisher = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate)
+        self.asks = asks.Asks()
+        self.table = acks.Table()
+        self._unanswered: dict[names.ServerId, None] = {}
+        self._drain_until: float | None = None
+
+    @property
+    def content(self) -> mirror.Content:
+        """What is mirrored, durably."""
+        return self.intake.content
+
+    def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+        content = self.intake.content
+        expanded = self.reader.read(content.digest, self.intake.shelf.get(content.digest))
+        return gates.judge(gates.IC, gates.Situation(content, self.intake.keyring, expanded), peer, hello)
+
+    @property
+    def deadline(self) -> float:
+        """When `Tick` is due."""
+        others = (self.asks.deadline, self.table.deadline, self._drain_until)
+        return min(self.subscriber.deadline, self.publisher.deadline, *(d for d in others if d is not None))
+
+    def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
+        """One input of either side."""
+        outputs: list[Output] = []
+        match event:
+            case events.Heard(link, messages.Ask() as ask):
+                outputs += self._through(self.asks.asked(link, ask), now)
+            case events.Heard(link, messages.Answer() as answer):
+                outputs += self._through(self.asks.answered(link, answer), now)
+            case events.Tick():
+                outputs += self._through(self.asks.tick(now), now)
+                outputs += self._through(self.subscriber.handle(event, now), now)
+                outputs += self._through(self.publisher.handle(event, now), now)
+            case events.Gone(link):
+                outputs += self._through(self.asks.gone(link), now)
+                outputs += self._through(self._side(link).handle(event, now), now)
+            case events.Heard(link):
+                outputs += self._through(self._side(link).handle(event, now), now)
+            case events.Arrived():
+                outputs += self._through(self.publisher.handle(event, now), now)
+            case _:
+                outputs += self._through(self.subscriber.handle(event, now), now)
+        return (*outputs, *self._flush(now))
+
+    def follow(self, parents: tuple[events.Parent, ...], now: float) -> tuple[Output, ...]:
+        """Where MIC is now."""
+        return tuple(self._through(self.subscriber.follow(parents, now), now))
+
+    def answer(
+        self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
+    ) -> tuple[Output, ...]:
+        """Answer an `Asked`."""
+        return tuple(self._through(self.asks.answer(link, ask_id, code, data), now))
+
+    def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
+        """All that was written to that link has left."""
+        return tuple(self._through(self.publisher.drained(link, now), now))
+
+    def drain(self, now: float) -> tuple[Output, ...]:
+        """About to stop: serve on until every linked child has accepted the newest, at most `limits.DRAIN_S`."""
+        self._drain_until = now + limits.DRAIN_S
+        return self._flush(now)
+
+    def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
+        return self.publisher if self.publisher.owns(link) else self.subscriber
+
+    def _through(self, inner: Iterable[_Inner], now: float) -> list[Output]:
+        """Act on what concerns the other side, pass on what concerns the world."""
+        outputs: list[Output] = []
+        for one in inner:
+            if isinstance(one, _OUTWARD):
+                outputs.append(one)
+            elif isinstance(one, asks.Asked):
+                outputs += self._relayed(one, now)
+            elif isinstance(one, asks.Answered):
+                outputs.append(one)
+            else:
+                outputs += self._through(self._across(one, now), now)
+        return outputs
+
+    def _across(self, one: _Inner, now: float) -> tuple[_Inner, ...]:
+        match one:
+            case intake.Changed():
+                if self.content.version != self.publisher.content.version:
+                    self._unanswered = dict.fromkeys(c.peer for c in self._servers())
+                return self.publisher.publish(self.content)
+            case subscriber.Freshened(raw):
+                self.publisher.freshen(raw)
+            case subscriber.Up() | subscriber.TellAgain():
+                self.table.tell_all(now)
+            case publisher.ChildUp() | publisher.ChildDown() | publisher.ChildAck():
+                self._child(one, now)
+            case publisher.UpwardOffer(link, offer):
+                return self.intake.offered(link, offer)
+            case publisher.UpwardChunk(link, chunk):
+                return self.intake.piece(link, chunk)
+            case intake.Refused(version, digest, refusal):
+                facts = {
+                    "version": str(version),
+                    "digest": digest,
+                    "code": refusal.code,
+                    "detail": refusal.detail,
+                }
+                return (events.Note(events.Severity.WARNING, "revision refused", facts),)
+            case _:
+                pass
+        return ()
+
+    # --- acks -----------------------------------------------------------------------------------------------------
+
+    def _servers(self) -> list[publisher.Child]:
+        return [c for c in self.publisher.children.values() if c.admit.scope is publisher.Scope.SERVER]
+
+    def _child(self, one: publisher.ChildUp | publisher.ChildDown | publisher.ChildAck, now: float) -> None:
+        match one:
+            case publisher.ChildUp(link):
+                self._child_up(self.publisher.children[link], now)
+            case publisher.ChildAck(link, state):
+                self._child_ack(self.publisher.children[link], state, now)
+            case publisher.ChildDown(child):
+                self._unanswered.pop(child.peer, None)
+                self.table.unlinked(child.peer, now)
+
+    def _child_up(self, child: publisher.Child, now: float) -> None:
+        self.table.linked(child.peer, child.ack, now)
+        if child.ack is None or not _settled(child.ack, self.content.version):
+            self._unanswered[child.peer] = None
+
+    def _child_ack(self, child: publisher.Child, state: messages.AckState, now: float) -> None:
+        self.table.acked(child.peer, state, now)
+        if _settled(state, self.content.version):
+            self._unanswered.pop(child.peer, None)
+
+    def _flush(self, now: float) -> tuple[Output, ...]:
+        outputs: list[Output] = []
+        link = self.subscriber.link
+        if link is not None:
+            for rollup in self.table.flush(now, answered=not self._unanswered):
+                self.subscriber.told = rollup.seq
+                outputs.append(events.Send((link,), rollup))
+        elif self.table.deadline is not None and self.table.deadline <= now:
+            self.table.wait()
+        if self._drain_until is not None and (now >= self._drain_until or self._all_accepted()):
+            self._drain_until = None
+            outputs.append(Drained())
+        return tuple(outputs)
+
+    def _all_accepted(self) -> bool:
+        version = self.content.version
+        return all(
+            c.ack is not None and (c.ack.version >= version or c.ack.outcome is messages.Outcome.REFUSED)
+            for c in self._servers()
+        )
+
+    # --- asks -----------------------------------------------------------------------------------------------------
+
+    def _relayed(self, asked: asks.Asked, now: float) -> list[Output]:
+        """Down to the server it names, up to MIC where the verb may go up, else to this IC itself."""
+        owner = asks.Owner(asked.link, asked.id)
+        if self.publisher.owns(asked.link):
+            if asked.verb not in UPWARD_VERBS:
+                return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
+            up = self.subscriber.link
+            return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
+        if not asked.server:
+            return [asked]
+        child = self.publisher.by_peer(names.ServerId(asked.server), messages.ChildKind.SHELL)
+        down = None if child is None else child.link
+        return self._through(self.asks.ask(owner, down, asked.verb, asked.server, asked.data, now), now)
+
+
+def _settled(ack: messages.AckState, version: names.Version) -> bool:
+    """Whether nothing more is to be expected of this server for this version."""
+    done = ack.level >= messages.Level.READY or ack.outcome is not messages.Outcome.OK
+    return ack.version == version and done
