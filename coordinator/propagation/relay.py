@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from coordinator import limits, names
+from coordinator import names
 from coordinator.propagation import (
     acks,
     asks,
     bodies,
+    drain,
     events,
     gates,
     intake,
@@ -69,7 +70,7 @@ class Relay:
         self.asks = asks.Asks()
         self.table = acks.Table()
         self._unanswered: dict[names.ServerId, None] = {}
-        self._drain_until: float | None = None
+        self._drain = drain.Drain()
 
     @property
     def content(self) -> mirror.Content:
@@ -84,7 +85,7 @@ class Relay:
     @property
     def deadline(self) -> float:
         """When `Tick` is due."""
-        others = (self.asks.deadline, self.table.deadline, self._drain_until)
+        others = (self.asks.deadline, self.table.deadline, self._drain.deadline)
         return min(self.subscriber.deadline, self.publisher.deadline, *(d for d in others if d is not None))
 
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
@@ -126,7 +127,7 @@ class Relay:
 
     def drain(self, now: float) -> tuple[Output, ...]:
         """About to stop: serve on until every linked child has accepted the newest, at most `limits.DRAIN_S`."""
-        self._drain_until = now + limits.DRAIN_S
+        self._drain.start(now)
         return self._flush(now)
 
     def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
@@ -208,17 +209,9 @@ class Relay:
                 outputs.append(events.Send((link,), rollup))
         elif self.table.deadline is not None and self.table.deadline <= now:
             self.table.wait()
-        if self._drain_until is not None and (now >= self._drain_until or self._all_accepted()):
-            self._drain_until = None
+        if self._drain.over(self.publisher.children.values(), self.content.version, now):
             outputs.append(Drained())
         return tuple(outputs)
-
-    def _all_accepted(self) -> bool:
-        version = self.content.version
-        return all(
-            c.ack is not None and (c.ack.version >= version or c.ack.outcome is messages.Outcome.REFUSED)
-            for c in self._servers()
-        )
 
     # --- asks -----------------------------------------------------------------------------------------------------
 

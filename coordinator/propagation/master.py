@@ -1,0 +1,222 @@
+"""The active MIC's side of the tree as one machine: serves ICs and ServerShells, judges convergence, asks downwards.
+
+What to serve comes from the store, through `serve`, and from nowhere else: MIC never takes an object from below. A child
+that shows a verified target newer than the store's makes it say `NeedsRecovery`, once.
+"""
+
+import msgspec
+
+from coordinator import errors, names
+from coordinator.config import expansion, topology
+from coordinator.propagation import (
+    asks,
+    bodies,
+    convergence,
+    drain,
+    events,
+    gates,
+    messages,
+    mirror,
+    objects,
+    publisher,
+)
+from coordinator.trust import signing
+
+
+class Released(msgspec.Struct, frozen=True):
+    """Output: nothing of the revision's predecessors runs on this server any more; it may be parked."""
+
+    server: names.ServerId
+
+
+class NeedsRecovery(msgspec.Struct, frozen=True):
+    """Output: the field knows more than the store."""
+
+    version: names.Version
+    reason: str
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """Output: every linked server has accepted the newest configuration, or the time is over."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What MIC serves, and of whom it asks it."""
+
+    content: mirror.Content
+    expanded: expansion.Expanded
+    rollout: names.RolloutId
+    asked: dict[names.ServerId, convergence.Asked]
+
+
+Output = (
+    events.Send
+    | events.Authenticated
+    | events.Close
+    | events.Note
+    | asks.Asked
+    | asks.Answered
+    | Released
+    | NeedsRecovery
+    | Drained
+)
+_Inner = publisher.Output | asks.Output
+
+
+class Master:
+    """See the module."""
+
+    def __init__(
+        self, cluster: names.ClusterId, server_id: names.ServerId, served: Served, shelf: bodies.Shelf
+    ) -> None:
+        self.served = served
+        self.shelf = shelf
+        self.convergence = convergence.Convergence()
+        self.asks = asks.Asks()
+        self.publisher = publisher.Publisher(cluster, server_id, served.content, shelf, self._gate)
+        self._cluster = cluster
+        self._drain = drain.Drain()
+        self._recovering = False
+
+    def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+        content = self.served.content
+        keyring = signing.Keyring(self._cluster, content.trust.content)
+        return gates.judge(gates.MIC, gates.Situation(content, keyring, self.served.expanded), peer, hello)
+
+    @property
+    def deadline(self) -> float:
+        """When `Tick` is due."""
+        others = (self.asks.deadline, self.convergence.deadline, self._drain.deadline)
+        return min(self.publisher.deadline, *(d for d in others if d is not None))
+
+    def serve(self, served: Served, now: float) -> tuple[Output, ...]:
+        """The store has committed something newer (or it is the first time)."""
+        self.served = served
+        content = served.content
+        self.convergence.activate(served.rollout, content.version, content.digest, served.asked, now)
+        return self._through(self.publisher.publish(content), now)
+
+    def freshen(self, raw: bytes) -> None:
+        """Another sign of life, signed; it goes out with the next heartbeat."""
+        self.publisher.freshen(raw)
+
+    def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
+        """Inputs of the children's links, and time."""
+        outputs: list[Output] = []
+        match event:
+            case events.Heard(link, messages.Ask() as ask):
+                outputs += self._through(self.asks.asked(link, ask), now)
+            case events.Heard(link, messages.Answer() as answer):
+                outputs += self._through(self.asks.answered(link, answer), now)
+            case events.Tick():
+                self.convergence.tick(now)
+                outputs += self._through(self.asks.tick(now), now)
+                outputs += self._through(self.publisher.handle(event, now), now)
+            case events.Gone(link):
+                outputs += self._through(self.asks.gone(link), now)
+                outputs += self._through(self.publisher.handle(event, now), now)
+            case _:
+                outputs += self._through(self.publisher.handle(event, now), now)
+        if self._drain.over(self.publisher.children.values(), self.served.content.version, now):
+            outputs.append(Drained())
+        return tuple(outputs)
+
+    def answer(
+        self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
+    ) -> tuple[Output, ...]:
+        """Answer an `Asked`."""
+        return self._through(self.asks.answer(link, ask_id, code, data), now)
+
+    def ask(
+        self, number: int, server: names.ServerId, verb: str, data: bytes, now: float
+    ) -> tuple[Output, ...]:
+        """Ask a server, over its own link or its IC's; ends in `Answered(number, ...)`."""
+        return self._through(
+            self.asks.ask(asks.Owner(None, number), self._way(server), verb, server, data, now), now
+        )
+
+    def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
+        """All that was written to that link has left."""
+        return self._through(self.publisher.drained(link, now), now)
+
+    def drain(self, now: float) -> tuple[Output, ...]:
+        """About to stop."""
+        self._drain.start(now)
+        return self.handle(events.Tick(), now)
+
+    def _way(self, server: names.ServerId) -> names.LinkId | None:
+        facts = self.convergence.facts.get(server)
+        return next(reversed(facts.links), None) if facts is not None and facts.links else None
+
+    def _through(self, inner: tuple[_Inner, ...], now: float) -> tuple[Output, ...]:
+        outputs: list[Output] = []
+        for one in inner:
+            match one:
+                case publisher.ChildUp(link):
+                    child = self.publisher.children[link]
+                    if child.hello.kind is messages.ChildKind.SHELL:
+                        outputs += self._told(link, messages.Row(child.peer, True, child.ack), now)
+                case publisher.ChildAck(link, state):
+                    child = self.publisher.children[link]
+                    outputs += self._told(link, messages.Row(child.peer, True, state), now)
+                case publisher.ChildDown(child):
+                    self.convergence.link_down(child.link, now)
+                case publisher.ChildRollup(link, rollup):
+                    outputs += self._rolled(link, rollup, now)
+                case publisher.UpwardOffer(link, offer):
+                    outputs += self._offered(offer)
+                case publisher.UpwardChunk():
+                    pass  # never asked for
+                case _:
+                    outputs.append(one)
+        return tuple(outputs)
+
+    def _rolled(self, link: names.LinkId, rollup: messages.Rollup, now: float) -> list[Output]:
+        """An IC is believed about the servers of its own site and about nothing else (I11)."""
+        child = self.publisher.children[link]
+        site = topology.site_of_ic(self.served.expanded, child.admit.server)
+        rows = tuple(row for row in rollup.rows if self._site(row.server) == site)
+        if rollup.full:
+            self.convergence.rows(link, True, (), now)
+        outputs: list[Output] = []
+        for row in rows:
+            outputs += self._told(link, row, now)
+        return outputs
+
+    def _site(self, server: names.ServerId) -> names.SiteName | None:
+        admission = self.served.content.admissions.get(server)
+        return None if admission is None else admission.content.site
+
+    def _told(self, link: names.LinkId, row: messages.Row, now: float) -> list[Output]:
+        self.convergence.row(link, row, now)
+        asked = self.convergence.asked.get(row.server)
+        if row.ack is not None:
+            self.publisher.remember_boots({row.server: row.ack.epoch.boot})
+        if asked is None or not asked.leaving:
+            return []
+        released = self.convergence.facts[row.server].sync is convergence.Sync.CONVERGED
+        return [Released(row.server)] if released else []
+
+    def _offered(self, offer: messages.Offer) -> list[Output]:
+        """A child is ahead: never taken, but a verified newer target means that our history is not the newest."""
+        content = self.served.content
+        keyring = signing.Keyring(self._cluster, content.trust.content)
+        for raw in offer.objects:
+            try:
+                signed = mirror.verify(raw, keyring)
+            except errors.SignatureError:
+                continue
+            if isinstance(signed, mirror.SignedTrust):
+                keyring = signing.Keyring(self._cluster, signed.content)
+            if (
+                isinstance(signed, mirror.SignedTarget)
+                and self._is_newer(signed.content)
+                and not self._recovering
+            ):
+                self._recovering = True
+                reason = f"a server has {signed.content.version}, the store {content.version}"
+                return [NeedsRecovery(signed.content.version, reason)]
+        return []
+
+    def _is_newer(self, target: objects.Target) -> bool:
+        return target.serial > self.served.content.numbers.target
