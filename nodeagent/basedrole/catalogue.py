@@ -1,11 +1,11 @@
 """The role types known on this machine, found by entry point."""
 
 import importlib.metadata
-import logging
 
 from coordinator import names, role
+from coordinator.host import logs
 
-log = logging.getLogger(__name__)
+log = logs.Log("basedrole.catalogue")
 
 
 def load(group: str = role.RoleType.ENTRY_POINTS) -> role.Catalogue:
@@ -17,10 +17,10 @@ def load(group: str = role.RoleType.ENTRY_POINTS) -> role.Catalogue:
         try:
             value = point.load()
         except Exception:  # a foreign module may raise anything at import
-            log.exception("role type not loaded", extra={"role_type": point.name})
+            log.crashed("role type not loaded", role_type=point.name)
             continue
         if not isinstance(value, role.RoleType):
-            log.error("role type is not a RoleType", extra={"role_type": point.name})
+            log.error("role type is not a RoleType", role_type=point.name)
             continue
         found[names.RoleTypeName(point.name)] = value
     return found

@@ -4,7 +4,6 @@ It knows no sockets: whoever connects it to ServerShell calls `take`, and is tol
 one inbox, so the machine is never entered twice.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -13,9 +12,10 @@ import anyio.abc
 import msgspec
 
 from coordinator import effects, names, role
+from coordinator.host import logs
 from nodeagent.basedrole import acks, events, lane, lifecycle
 
-log = logging.getLogger(__name__)
+log = logs.Log("basedrole.host")
 LOOK_EVERY_S = 1.0  # health that nobody announced is seen within this time
 NO_VIEW = role.View(names.NO_VERSION, names.Digest(""), b"")
 
@@ -139,5 +139,5 @@ class Host:
                 data = self._memory.read(name)
                 recalled += [msgspec.json.decode(data, type=events.WantedRole)] if data else []
             except (OSError, msgspec.DecodeError):
-                log.exception("last good parameters not read", extra={"file": name})
+                log.crashed("last good parameters not read", file=name)
         self._inbox.appendleft(events.Recalled(tuple(recalled)))

@@ -4,7 +4,6 @@ Law: whatever a role does, raises or forgets stays here: every operation is boun
 answer, and nothing that the instance started in the background survives it.
 """
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -14,12 +13,12 @@ import anyio.to_thread
 import msgspec
 
 from coordinator import effects, limits, names, role
+from coordinator.host import logs
 from nodeagent.basedrole import events
 
-log = logging.getLogger(__name__)
+log = logs.Log("basedrole.lane")
 START_TIMEOUT_S = limits.READY_TIMEOUT_S
 CLEAN_UP_S = 1.0
-CLEAN_UP_POLL_S = 0.002
 REMEMBERED = "last-good"
 
 
@@ -50,6 +49,8 @@ class Life:
         self.instance = instance
         self.over = False
         self.scopes: set[anyio.CancelScope] = set()
+        self.idle = anyio.Event()
+        """Nothing of it runs in the background any more; set only once it is over."""
 
 
 class Lane:
@@ -118,7 +119,7 @@ class Lane:
         except role.RoleRefusedError as error:
             return events.RoleRefused(self.name, error.code, error.detail)
         except Exception as error:
-            log.exception("role raised", extra={"role": self.name})
+            log.crashed("role raised", role=self.name)
             return events.RoleFailed(self.name, "exception", _described(error))
 
     async def _start(self, wanted: events.WantedRole) -> events.RoleInput:
@@ -167,12 +168,12 @@ class Lane:
         try:
             await life.instance.stop()
         except Exception:
-            log.exception("role raised while it stopped", extra={"role": self.name})
+            log.crashed("role raised while it stopped", role=self.name)
         finally:
             for scope in tuple(life.scopes):
                 scope.cancel()
-        while life.scopes:
-            await anyio.sleep(CLEAN_UP_POLL_S)
+        if life.scopes:
+            await life.idle.wait()
 
     async def _tell(self, view: role.View) -> None:
         if self._life is None:
@@ -181,7 +182,7 @@ class Lane:
             with anyio.fail_after(START_TIMEOUT_S):
                 await self._life.instance.configured(view)
         except Exception as error:
-            log.exception("role raised at a new configuration", extra={"role": self.name})
+            log.crashed("role raised at a new configuration", role=self.name)
             self._around.answer(events.RoleFailed(self.name, "exception", _described(error)))
 
     async def _remember(self, good: events.WantedRole) -> None:
@@ -192,7 +193,7 @@ class Lane:
         try:
             await anyio.to_thread.run_sync(memory.write, name, data)
         except OSError:
-            log.exception("last good parameters not kept", extra={"role": self.name})
+            log.crashed("last good parameters not kept", role=self.name)
 
     def _background(self, life: Life, function: Callable[[], Awaitable[None]]) -> None:
         scope = anyio.CancelScope()
@@ -206,11 +207,13 @@ class Lane:
             with scope:
                 await function()
         except Exception as error:
-            log.exception("role raised in the background", extra={"role": self.name})
+            log.crashed("role raised in the background", role=self.name)
             if not life.over:
                 self._around.answer(events.RoleFailed(self.name, "exception", _described(error)))
         finally:
             life.scopes.discard(scope)
+            if life.over and not life.scopes:
+                life.idle.set()
 
     def _params(self, wanted: events.WantedRole) -> role.Params:
         """Raises RoleRefusedError: no such type, or parameters that do not fit it."""

@@ -37,11 +37,6 @@ def record(directory: pathlib.Path, role: str, process: effects.ProcessId) -> No
     fresh.replace(path)
 
 
-def forget(directory: pathlib.Path, role: str) -> None:
-    """The program has ended, with all that belonged to it."""
-    _record_path(directory, role).unlink(missing_ok=True)
-
-
 def recorded(directory: pathlib.Path, role: str | None = None) -> tuple[effects.ProcessId, ...]:
     """Of one role, or of all; a record that cannot be read is none."""
     found = []

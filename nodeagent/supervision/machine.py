@@ -199,9 +199,7 @@ class Machine:
                 pass
         return self._perform(TABLE[self.state][_column(event)], event, now)
 
-    def _perform(  # noqa: PLR0911 one return per action
-        self, action: Action, event: Input, now: float
-    ) -> tuple[Output, ...]:
+    def _perform(self, action: Action, event: Input, now: float) -> tuple[Output, ...]:
         match action:
             case Action.IGNORE:
                 return ()

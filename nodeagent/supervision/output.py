@@ -22,11 +22,12 @@ def rotate(path: pathlib.Path, limit_bytes: int) -> bool:
     return False
 
 
-def tail(path: pathlib.Path, size_bytes: int) -> str:
-    """The last lines, for a person who asks why it ended."""
+def last_line(path: pathlib.Path, size_bytes: int) -> str:
+    """The end of what the program said, for a person who asks why it ended."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - size_bytes))
-            return file.read(size_bytes).decode(errors="replace")
+            lines = file.read(size_bytes).decode(errors="replace").strip().splitlines()
     except FileNotFoundError:
         return ""
+    return lines[-1] if lines else ""
