@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator import names
-from coordinator.config import findings
+from coordinator.config import findings as faults
 
 
 class Verb(enum.StrEnum):
@@ -48,7 +48,7 @@ class Problem(msgspec.Struct, frozen=True):
     """Of `coordinator.errors`, or `invalid` with findings."""
     detail: str
     hint: str = ""
-    findings: tuple[findings.Finding, ...] = ()
+    findings: tuple[faults.Finding, ...] = ()
 
 
 class File(msgspec.Struct, frozen=True):
@@ -78,7 +78,7 @@ class Uploaded(msgspec.Struct, frozen=True):
     valid: bool
     digest: str
     size_bytes: int
-    findings: tuple[findings.Finding, ...]
+    findings: tuple[faults.Finding, ...]
 
 
 class Validate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ class Validate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Validated(msgspec.Struct, frozen=True):
     valid: bool
-    findings: tuple[findings.Finding, ...]
+    findings: tuple[faults.Finding, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,13 +103,15 @@ class Planned(msgspec.Struct, frozen=True):
     digest: str
     text: str
     plan: msgspec.Raw
-    findings: tuple[findings.Finding, ...] = ()
+    findings: tuple[faults.Finding, ...] = ()
 
 
 class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     source: Source
     if_revision: int = 0
     """Compare-and-set on the active revision; 0: on whatever the plan was made against."""
+    if_generation: int = 0
+    """Its generation, where the caller knows it; 0: any."""
     message: str = ""
     dry_run: bool = False
 
@@ -117,6 +119,9 @@ class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     to: int = 0
     """0: the one before the active one."""
+    if_revision: int = 0
+    """Compare-and-set on the active revision; 0: any."""
+    if_generation: int = 0
     message: str = ""
     dry_run: bool = False
 
