@@ -1,0 +1,216 @@
+"""One connection of a hop: frames in, frames out, bounded both ways. The same over TCP with TLS and over a Unix socket.
+
+It knows neither parents nor children nor what a frame means; it calls its `LinkEvents` from the event loop, which must
+not block. Law: whatever a peer sends, the link ends with one `closed` and one reason, and costs no more than a frame
+and a write buffer. After `close` nothing more is received.
+"""
+
+import asyncio
+import asyncio.sslproto
+import itertools
+import typing
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from coordinator import errors, limits, names
+from coordinator.host import logs
+from coordinator.propagation import messages, wire
+from coordinator.trust import tls
+
+# Python 3.11 gives every TLS connection a read buffer of 256 KiB; 1,000 children at rest would cost that in megabytes.
+asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
+
+CLOSE_S = 2.0  # what is written still goes out for so long; a peer that does not read is then cut off
+WRITE_HIGH_BYTES = 512 * 1024  # `drained` waits above this, and returns below a quarter of it
+
+_LOG = logs.Log("hop")
+_IDS = itertools.count(1)
+
+
+class UnixPeer(msgspec.Struct, frozen=True):
+    """Who connected to a Unix socket, as the kernel says."""
+
+    uid: int
+    pid: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid}"
+
+
+Peer = tls.PeerIdentity | UnixPeer
+
+
+class LinkEvents(Protocol):
+    """What the shell around the machines learns of its links, in this order for each of them."""
+
+    def opened(self, link: "Link") -> None:
+        """The peer is known and has said nothing yet."""
+
+    def received(self, link: "Link", frame: messages.AnyFrame) -> None: ...
+
+    def closed(self, link: "Link", reason: str) -> None:
+        """Once for every link that was opened, by whichever side it ended."""
+
+
+class Counters:
+    """What went over a link."""
+
+    __slots__ = ("bytes_in", "bytes_out", "frames_in", "frames_out")
+
+    def __init__(self) -> None:
+        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+
+
+class Link(asyncio.Protocol):
+    """One connection, from the end of the handshake on."""
+
+    peer: Peer
+    """Set when `opened` is called."""
+
+    def __init__(self, events: LinkEvents, recognise: Callable[[asyncio.BaseTransport], Peer]) -> None:
+        """`recognise` says who is there, or raises `IdentityError`."""
+        self.id = names.LinkId(next(_IDS))
+        self.counters = Counters()
+        self.refused: errors.IdentityError | None = None
+        self._events = events
+        self._recognise = recognise
+        self._buffer = bytearray()
+        self._limit_bytes = limits.FRAME_BYTES_UNAUTHENTICATED
+        self._reason: str | None = None
+        self._loop = asyncio.get_running_loop()
+        self._known = self._loop.create_future()
+        self._lost = self._loop.create_future()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport
+
+    def __repr__(self) -> str:
+        return f"Link({self.id})"
+
+    @property
+    def open(self) -> bool:
+        return self._reason is None and not self._lost.done()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Written and not yet taken by the kernel."""
+        return self._transport.get_write_buffer_size() if self.open else 0
+
+    def authenticated(self) -> None:
+        """The peer has said who it is and may: large frames from here on."""
+        self._limit_bytes = limits.FRAME_BYTES
+        if not self._known.done():
+            self._known.set_result(None)
+
+    def send(self, frame: messages.AnyFrame) -> None:
+        """One frame; nothing where the link has ended, for its `closed` says so."""
+        if self.open:
+            self.send_encoded(wire.encode(frame))
+
+    def send_encoded(self, data: bytes) -> None:
+        """What `wire.encode` made; the same bytes may go to many links."""
+        if not self.open:
+            return
+        self.counters.frames_out += 1
+        self.counters.bytes_out += len(data)
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
+            self.drop("slow")
+
+    async def drained(self) -> None:
+        """Return once more may be written without piling up, or the link has ended."""
+        await self._drained.wait()
+
+    def close(self, reason: str) -> None:
+        """End it once what is written has gone out, at the latest after `CLOSE_S`; the first reason stands."""
+        if self.open:
+            self._reason = reason
+            self._transport.close()
+            self._abort_timer = self._loop.call_later(CLOSE_S, self._transport.abort)
+
+    def drop(self, reason: str) -> None:
+        """End it now, with what is unsent."""
+        if self.open:
+            self._reason = reason
+            self._transport.abort()
+
+    async def known(self) -> None:
+        """Return once it is authenticated, or has ended."""
+        await asyncio.shield(self._known)
+
+    async def lost(self) -> None:
+        """Return once it has ended and `closed` has been called."""
+        await asyncio.shield(self._lost)
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = typing.cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        try:
+            self.peer = self._recognise(transport)
+        except errors.IdentityError as wrong:
+            self.refused = wrong
+            self.drop(wrong.message)
+            return
+        self._events.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.open:
+            return
+        self.counters.bytes_in += len(data)
+        self._buffer += data
+        try:
+            self._take_frames()
+        except errors.ProtocolError as wrong:
+            _LOG.warning(
+                "link broke the protocol", link=self.id, peer=_shown(self.peer), reason=wrong.message
+            )
+            self.drop(f"broke the protocol: {wrong.message}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if self._reason is None:
+            self._reason = f"lost: {exc}" if exc is not None else "closed by the peer"
+        self._buffer.clear()
+        self._drained.set()
+        if not self._known.done():
+            self._known.set_result(None)
+        self._lost.set_result(None)
+        if self.refused is None:
+            self._events.closed(self, self._reason)
+
+    def pause_writing(self) -> None:
+        self._drained.clear()
+
+    def resume_writing(self) -> None:
+        self._drained.set()
+
+    def _take_frames(self) -> None:
+        taken = 0
+        while self.open and (size := self._next_size(taken)) is not None:
+            start = taken + wire.HEADER_BYTES
+            taken = start + size
+            with memoryview(self._buffer)[start:taken] as payload:
+                frame = wire.decode(payload)
+            self.counters.frames_in += 1
+            self._events.received(self, frame)
+        del self._buffer[:taken]
+
+    def _next_size(self, start: int) -> int | None:
+        """Size of the frame at `start` if it is whole. Raises `ProtocolError` before an oversized one is buffered."""
+        here = len(self._buffer) - start - wire.HEADER_BYTES
+        if here < 0:
+            return None
+        size = int.from_bytes(self._buffer[start : start + wire.HEADER_BYTES], "big")
+        if size > self._limit_bytes:
+            raise errors.ProtocolError(f"frame too large (got {size}, have {self._limit_bytes})")
+        return size if here >= size else None
+
+
+def _shown(peer: Peer) -> str:
+    return peer.server_id if isinstance(peer, tls.PeerIdentity) else str(peer)

@@ -1,0 +1,207 @@
+"""The parent's end of a hop: a listening socket and the links that came in over it.
+
+It accepts by itself rather than through asyncio's server, so that connections whose handshake is under way count too.
+Law: at most `LINKS` connections at once, and none that has not been authenticated lives longer than a handshake and
+`HELLO_S`; whatever a stranger does, the listener goes on.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+
+from coordinator import errors, limits
+from coordinator.hop import credentials, link
+from coordinator.host import logs
+
+ACCEPT_RETRY_S = 0.1  # out of descriptors: somebody has to close one first
+
+_LOG = logs.Log("hop")
+
+
+class Server:
+    """Accepts until it is closed."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        own: credentials.Credentials | None,
+        events: link.LinkEvents,
+        links_max: int = limits.LINKS,
+    ) -> None:
+        """`own` is None on a Unix socket. The listener must not block; it is closed with the server."""
+        self.own = own
+        """May be replaced when the identity is renewed; new links get the new one."""
+        self._listener = listener
+        self._events = events
+        self._links_max = links_max
+        self._links: set[link.Link] = set()
+        self._attended: set[asyncio.Task[None]] = set()
+        self._full = False
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    @property
+    def port(self) -> int:
+        """Of a TCP listener; that chosen by the system where 0 was asked for."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """All that are held, those without a finished handshake included."""
+        return len(self._attended)
+
+    async def close(self, reason: str) -> None:
+        """Accept no more, end every link, and return when all have ended."""
+        self._accepting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._accepting
+        address = self._listener.getsockname()
+        self._listener.close()
+        if isinstance(address, str):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(address)  # noqa: PTH108 one path, local, at the very end
+        for one in list(self._links):
+            one.close(reason)
+        greeting = [task for task in self._attended if not task.done()]
+        if greeting:
+            await asyncio.wait(greeting, timeout=2 * link.CLOSE_S)
+        for task in greeting:
+            task.cancel()
+        await asyncio.gather(*greeting, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _address = await loop.sock_accept(self._listener)
+            except OSError as wrong:
+                _LOG.warning("cannot accept", reason=wrong.strerror)
+                await asyncio.sleep(ACCEPT_RETRY_S)
+                continue
+            if len(self._attended) >= self._links_max:
+                connected.close()
+                self._say_full()
+            else:
+                self._full = False
+                task = loop.create_task(self._attend(connected))
+                self._attended.add(task)
+                task.add_done_callback(self._attended.discard)
+            await asyncio.sleep(0)  # a flood of connects must not keep the loop from the links that stand
+
+    def _say_full(self) -> None:
+        if not self._full:
+            _LOG.warning("listener full", links=len(self._attended))
+        self._full = True
+
+    async def _attend(self, connected: socket.socket) -> None:
+        """See one connection through: handshake, hello, end."""
+        try:
+            made = await self._greet(connected)
+        except (OSError, errors.IdentityError) as wrong:  # a handshake that fails or takes too long
+            connected.close()
+            _LOG.debug("connection refused", reason=str(wrong))
+            return
+        if made.refused is not None:
+            _LOG.warning("peer refused", reason=made.refused.message)
+        self._links.add(made)
+        try:
+            async with asyncio.timeout(limits.HELLO_S):
+                await made.known()
+        except TimeoutError:
+            made.close("no hello")
+        try:
+            await made.lost()
+        finally:
+            self._links.discard(made)
+
+    async def _greet(self, connected: socket.socket) -> link.Link:
+        loop = asyncio.get_running_loop()
+        if self.own is None:
+            peer = credentials.unix_peer(connected)
+            _transport, made = await loop.connect_accepted_socket(
+                lambda: link.Link(self._events, lambda _: peer), connected
+            )
+            return made
+        recognise = self.own.peer
+        _transport, made = await loop.connect_accepted_socket(
+            lambda: link.Link(self._events, recognise),
+            connected,
+            ssl=self.own.server,
+            ssl_handshake_timeout=limits.HELLO_S,
+            ssl_shutdown_timeout=link.CLOSE_S,
+        )
+        return made
+
+
+async def serve(
+    address: str,
+    port: int,
+    own: credentials.Credentials,
+    events: link.LinkEvents,
+    *,
+    links_max: int = limits.LINKS,
+) -> Server:
+    """Listen for children. Raises `InUseError` on a taken port, `UnreachableError` on an address not of this machine."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        _listen(listener)
+    except OSError as wrong:
+        listener.close()
+        raise _explained(wrong, f"{address}:{port}") from wrong
+    return Server(listener, own, events, links_max)
+
+
+async def serve_unix(path: str, events: link.LinkEvents, *, links_max: int = limits.LINKS) -> Server:
+    """Listen on a socket only this user may open. Raises `InUseError` where somebody answers there, `UsageError`."""
+    size = len(os.fsencode(path))
+    if size > limits.UNIX_PATH_BYTES:
+        raise errors.UsageError(
+            f"the path of a socket is too long (got {size}, have {limits.UNIX_PATH_BYTES})"
+        )
+    _clear(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        os.fchmod(listener.fileno(), 0o600)  # before bind: the file is never open to others, not for a moment
+        listener.bind(path)
+        _listen(listener)
+    except OSError as wrong:
+        listener.close()
+        raise _explained(wrong, path) from wrong
+    return Server(listener, None, events, links_max)
+
+
+def _listen(listener: socket.socket) -> None:
+    listener.setblocking(False)
+    listener.listen(limits.LISTEN_BACKLOG)
+
+
+def _clear(path: str) -> None:
+    """Remove the socket that a process left behind. Raises `InUseError` where one still answers."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(limits.DIAL_TIMEOUT_S)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)  # noqa: PTH108 one call beside the socket's own
+        except FileNotFoundError:
+            return
+        except OSError as wrong:
+            raise _explained(wrong, path) from wrong
+        else:
+            raise errors.InUseError(f"{path} is in use by another process")
+
+
+def _explained(wrong: OSError, place: str) -> errors.TiercastError:
+    match wrong.errno:
+        case errno.EADDRINUSE:
+            return errors.InUseError(f"{place} is taken", hint=f"see who holds it with `ss -lptn`: {place}")
+        case errno.EADDRNOTAVAIL:
+            return errors.UnreachableError(f"{place} is not an address of this machine")
+        case errno.EACCES | errno.EPERM:
+            return errors.NotAllowedError(f"{place} may not be opened by this user")
+        case _:
+            return errors.UnreachableError(f"{place} cannot be opened: {wrong.strerror}")

@@ -1,0 +1,211 @@
+"""The ledger's law on a disk that crashes, and what it does with damage."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator import errors, limits, names
+from coordinator.hop import ledger
+from coordinator.propagation import objects
+from coordinator.trust import signing
+
+SIGNER = signing.Signer(names.ClusterId("c1"), b"\1" * 32)
+
+
+class CrashError(Exception):
+    """The power went."""
+
+
+class CrashingDisk:
+    """Counts its changes; at the chosen one the power goes, just before or just after it reached the platter."""
+
+    def __init__(self, crash_at: int = -1, *, done: bool = False) -> None:
+        self.files: dict[str, bytes] = {}
+        self.changes = 0
+        self.crash_at = crash_at
+        self.done = done
+
+    def _change(self, name: str, data: bytes | None) -> None:
+        crash = self.changes == self.crash_at
+        self.changes += 1
+        if not crash or self.done:
+            if data is None:
+                self.files.pop(name, None)
+            else:
+                self.files[name] = data
+        if crash:
+            raise CrashError
+
+    def read(self, name: str) -> bytes | None:
+        return self.files.get(name)
+
+    def write(self, name: str, data: bytes) -> None:
+        self._change(name, data)
+
+    def remove(self, name: str) -> None:
+        self._change(name, None)
+
+    def names(self, prefix: str = "") -> Sequence[str]:
+        return sorted(name for name in self.files if name.startswith(prefix))
+
+
+def body(number: int) -> tuple[names.Digest, bytes]:
+    data = f"body {number}".encode() * 50
+    return names.Digest(hashlib.sha256(data).hexdigest()), data
+
+
+def target(revision: int) -> bytes:
+    pointer = objects.Pointer(revision, body(revision)[0])
+    content = objects.Target(1, revision, pointer, None, names.RolloutId("r"), 1)
+    return SIGNER.sign("target", objects.encode(content))
+
+
+def state(revision: int) -> dict[str, bytes]:
+    return {"target": target(revision), "record": b"record %d" % revision}
+
+
+def store(book: ledger.Ledger, revision: int, *others: int) -> None:
+    keep = [body(number)[0] for number in (revision, *others)]
+    book.store(state(revision), body(revision), keep)
+
+
+def test_an_empty_disk_is_an_empty_ledger() -> None:
+    found = ledger.Ledger(CrashingDisk()).load()
+    assert found == ledger.Contents({}, (), names.NO_VERSION, 0, ())
+
+
+def test_what_was_stored_is_there_after_a_restart() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk)
+    book.store({"trust": b"t", "admission/a": b"1"})
+    store(book, 7)
+    book.store({"admission/a": b"2"})
+    again = ledger.Ledger(disk)
+    assert again.load().objects == {"trust": b"t", "admission/a": b"2", **state(7)}
+    assert again.load().accepted == names.Version(1, 7)
+    assert again.body(body(7)[0]) == body(7)[1]
+    assert again.body(body(8)[0]) is None
+
+
+@given(st.integers(1, 7), st.integers(0, 30), st.booleans())
+def test_after_a_crash_anywhere_it_holds_the_last_or_the_one_being_stored(
+    steps: int, crash_at: int, done: bool
+) -> None:
+    disk = CrashingDisk(crash_at, done=done)
+    acknowledged, under_way = 0, 0
+    try:
+        book = ledger.Ledger(disk)
+        for revision in range(1, steps + 1):
+            under_way = revision
+            store(book, revision)
+            acknowledged = revision
+    except CrashError:
+        pass
+    disk.crash_at = -1
+    again = ledger.Ledger(disk)
+    found = again.load()
+    revision = found.accepted.revision
+    assert revision in {acknowledged, under_way}
+    assert found.objects == (state(revision) if revision else {})
+    assert found.damaged == ()
+    if revision:
+        assert again.body(body(revision)[0]) == body(revision)[1]
+    store(again, under_way + 1, acknowledged)
+    assert len(again.load().bodies) <= limits.BODIES_KEPT_BY_MIRROR + 1
+
+
+@given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 40), st.booleans())
+def test_no_boot_number_is_used_twice(raises: list[int], crash_at: int, done: bool) -> None:
+    disk = CrashingDisk(crash_at, done=done)
+    used: list[int] = []
+    for least in [*raises, 0]:
+        try:
+            book = ledger.Ledger(disk)
+            used.append(book.next_boot())
+            assert book.raise_boot(least) >= least
+        except CrashError:
+            continue
+    assert used == sorted(set(used))
+
+
+def test_the_boot_counter_survives_a_damaged_head_and_a_parent_raises_a_lost_one() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk)
+    assert [book.next_boot(), book.next_boot(), book.raise_boot(9), book.raise_boot(3)] == [1, 2, 9, 9]
+    store(book, 1)
+    disk.files["head"] = b"rubbish"
+    assert ledger.Ledger(disk).next_boot() == 10
+    disk.files["boot"] = b""
+    lost = ledger.Ledger(disk)
+    assert lost.next_boot() == 1
+    assert lost.raise_boot(11) == 11
+    assert ledger.Ledger(disk).next_boot() == 12
+
+
+@given(st.data())
+def test_any_damage_to_the_head_is_found_and_set_aside(data: st.DataObject) -> None:
+    disk = CrashingDisk()
+    store(ledger.Ledger(disk), 1)
+    head = bytearray(disk.files["head"])
+    head[data.draw(st.integers(0, len(head) - 1))] ^= data.draw(st.integers(1, 255))
+    disk.files["head"] = bytes(head)
+    book = ledger.Ledger(disk)
+    found = book.load()
+    assert (found.objects, found.accepted, found.damaged) == ({}, names.NO_VERSION, ("head",))
+    assert found.bodies == (body(1)[0],)  # still good as the base of a delta
+    assert disk.files["head.damaged"] == bytes(head)
+    store(book, 2)
+    assert ledger.Ledger(disk).load().objects == state(2)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "swapped"])
+def test_a_damaged_body_is_set_aside_and_missing(damage: str) -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk)
+    store(book, 1)
+    store(book, 2, 1)
+    name = f"bodies/{body(1)[0]}.zst"
+    good = disk.files[name]
+    disk.files[name] = {
+        "cut": good[:-5],
+        "flipped": good[:10] + bytes([good[10] ^ 1]) + good[11:],
+        "swapped": disk.files[f"bodies/{body(2)[0]}.zst"],
+    }[damage]
+    assert book.body(body(1)[0]) is None
+    assert book.load().bodies == (body(2)[0],)
+    assert book.load().damaged == (name,)
+    assert f"{name}.damaged" in disk.files
+    book.store({}, body(1))
+    assert ledger.Ledger(disk).body(body(1)[0]) == body(1)[1]
+
+
+def test_the_last_bodies_stay_and_one_in_use_however_old() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk)
+    for revision in range(1, 10):
+        store(book, revision, 2)
+    stays = [body(number)[0] for number in (2, 6, 7, 8, 9)]
+    assert list(book.load().bodies) == stays
+    store(book, 10)
+    assert list(ledger.Ledger(disk).load().bodies) == [body(number)[0] for number in (7, 8, 9, 10)]
+    assert len(disk.names("bodies/")) == limits.BODIES_KEPT_BY_MIRROR
+
+
+def test_what_was_accepted_never_falls() -> None:
+    book = ledger.Ledger(CrashingDisk())
+    store(book, 5)
+    store(book, 5)
+    with pytest.raises(AssertionError, match="would fall"):
+        store(book, 4)
+    assert book.load().accepted == names.Version(1, 5)
+
+
+def test_a_head_of_another_version_is_not_forgotten() -> None:
+    disk = CrashingDisk()
+    disk.files["head"] = ledger._sealed(b"\x93\x01\x02\x03")
+    with pytest.raises(errors.DamagedError, match="another version"):
+        ledger.Ledger(disk)
+    assert "head" in disk.files
