@@ -1,0 +1,270 @@
+"""The shell around a machine of the tree: links and timers in, outputs performed in order. The same for every tier.
+
+It decides nothing. What is not of the hop (asks, acceptance, draining ...) goes to the tier's own `perform`.
+Law: outputs are performed in the order given, and an input that arises meanwhile is handled after them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from coordinator import effects, errors, names
+from coordinator.hop import credentials, dial, ledger, link, serve
+from coordinator.host import logs
+from coordinator.propagation import events, messages, wire
+from coordinator.trust import tls
+
+_LOG = logs.Log("hop")
+
+
+class Machine(Protocol):
+    """What every tier's machine offers."""
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic second at which `Tick` is due."""
+        ...
+
+    def handle(self, event: events.Input, now: float) -> tuple[object, ...]: ...
+
+    def drained(self, link: names.LinkId, now: float) -> tuple[object, ...]: ...
+
+
+class Ground(msgspec.Struct, frozen=True):
+    """What a driver stands on."""
+
+    clock: effects.Clock
+    random: effects.Random
+    own: credentials.Credentials | None
+    """None where only a Unix socket is dialled."""
+    local_address: str | None = None
+    """Where dialled connections come from, for servers that share one machine."""
+
+
+class _Side:
+    """Events of the links of one listener, or of one dial."""
+
+    def __init__(self, driver: "Driver", dial_number: int | None) -> None:
+        self._driver = driver
+        self._dial = dial_number
+
+    def opened(self, made: link.Link) -> None:
+        self._driver.opened(made, self._dial)
+
+    def received(self, made: link.Link, frame: messages.AnyFrame) -> None:
+        self._driver.feed(events.Heard(made.id, frame))
+
+    def closed(self, made: link.Link, reason: str) -> None:
+        self._driver.closed(made, reason)
+
+
+class Driver:
+    """See the module. To be used inside one running event loop."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        ground: Ground,
+        perform: Callable[[object], None],
+        book: ledger.Ledger | None = None,
+    ) -> None:
+        self._machine = machine
+        self._ground = ground
+        self._perform = perform
+        self._book = book
+        self._links: dict[names.LinkId, link.Link] = {}
+        self._inbox: deque[events.Input] = deque()
+        self._busy = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[serve.Server] = []
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self.failed: asyncio.Future[Exception] = self._loop.create_future()
+        """Done when the machine or the disk failed: the tier must end, its supervisor starts it again."""
+        self.counters = link.Counters()
+        """Of links that have ended; `traffic` adds the open ones."""
+
+    # --- in -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self.feed(events.Tick())
+
+    async def listen(self, address: str, port: int) -> serve.Server:
+        """Accept children over TLS. Raises `InUseError`, `UnreachableError`."""
+        assert self._ground.own is not None
+        server = await serve.serve(address, port, self._ground.own, _Side(self, None))
+        self._servers.append(server)
+        return server
+
+    async def listen_unix(self, path: str) -> serve.Server:
+        """Accept children over a Unix socket. Raises `InUseError`, `UsageError`."""
+        server = await serve.serve_unix(path, _Side(self, None))
+        self._servers.append(server)
+        return server
+
+    def feed(self, event: events.Input) -> None:
+        """One input for the machine; its outputs are performed before this returns, unless one is under way."""
+        self._inbox.append(event)
+        self._work()
+
+    def act(self, outputs: Iterable[object]) -> None:
+        """Perform what another method of the machine returned."""
+        if self._closed:
+            return
+        was, self._busy = self._busy, True
+        try:
+            for output in outputs:
+                self._do(output)
+        except Exception as problem:  # noqa: BLE001 a bug or a failing disk: never to be survived half-done
+            self._fail(problem)
+        finally:
+            self._busy = was
+        self._work()
+
+    def _fail(self, problem: Exception) -> None:
+        self._closed = True
+        if not self.failed.done():
+            self.failed.set_result(problem)
+
+    def _work(self) -> None:
+        if self._busy or self._closed:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                event = self._inbox.popleft()
+                for output in self._machine.handle(event, self._ground.clock.monotonic()):
+                    self._do(output)
+        except Exception as problem:  # noqa: BLE001 as in `act`
+            self._fail(problem)
+            return
+        finally:
+            self._busy = False
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wait = max(0.001, self._machine.deadline - self._ground.clock.monotonic())
+        self._timer = self._loop.call_later(wait, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.feed(events.Tick())
+
+    def opened(self, made: link.Link, dial_number: int | None) -> None:
+        """A link stands; called by its side."""
+        self._links[made.id] = made
+        peer = (
+            made.peer.server_id if isinstance(made.peer, tls.PeerIdentity) else names.ServerId(str(made.peer))
+        )
+        if dial_number is None:
+            self.feed(events.Arrived(made.id, peer))
+        else:
+            self.feed(events.Opened(dial_number, made.id, peer))
+
+    def closed(self, made: link.Link, reason: str) -> None:
+        """A link has ended; called by its side."""
+        self._links.pop(made.id, None)
+        _add(self.counters, made.counters)
+        self.feed(events.Gone(made.id, reason))
+
+    # --- out ------------------------------------------------------------------------------------------------------
+
+    def _do(self, output: object) -> None:
+        match output:
+            case events.Send(links, frame):
+                self._send(links, frame)
+            case events.Close(link_id, reason):
+                made = self._links.get(link_id)
+                if made is not None:
+                    made.close(reason)
+            case events.Authenticated(link_id):
+                made = self._links.get(link_id)
+                if made is not None:
+                    made.authenticated()
+            case events.Dial():
+                self._spawn(self._dial(output))
+            case events.Store():
+                self._store(output)
+            case events.Note(severity, phrase, facts):
+                write = _LOG.warning if severity is events.Severity.WARNING else _LOG.info
+                write(phrase, **facts)
+            case _:
+                self._perform(output)
+
+    def _send(self, links: tuple[names.LinkId, ...], frame: messages.AnyFrame) -> None:
+        encoded = wire.encode(frame)
+        for link_id in links:
+            made = self._links.get(link_id)
+            if made is None:
+                continue
+            made.send_encoded(encoded)
+            if isinstance(frame, messages.Chunk):
+                self._spawn(self._watch(made))
+
+    async def _watch(self, made: link.Link) -> None:
+        await made.drained()
+        self.act(self._machine.drained(made.id, self._ground.clock.monotonic()))
+
+    def _store(self, output: events.Store) -> None:
+        """Blocks the loop for the length of two fsyncs: nothing later may be said before this is durable."""
+        if self._book is not None:
+            self._book.store(output.objects, output.body, output.keep)
+        self._inbox.append(events.Stored(output.ticket))
+
+    async def _dial(self, output: events.Dial) -> None:
+        if output.delay_s > 0:
+            await asyncio.sleep(self._ground.random.uniform(0.0, output.delay_s))
+        side, parent = _Side(self, output.dial), output.parent
+        try:
+            if parent.port == 0:
+                await dial.dial_unix(parent.address, side)
+            else:
+                assert self._ground.own is not None
+                local = self._ground.local_address
+                await dial.dial(parent.address, parent.port, self._ground.own, side, local_address=local)
+        except errors.TiercastError as problem:
+            self.feed(events.DialFailed(output.dial, problem.message))
+
+    # --- end ------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def traffic(self) -> link.Counters:
+        """Frames and bytes over all links, ended and open."""
+        total = link.Counters()
+        _add(total, self.counters)
+        for made in self._links.values():
+            _add(total, made.counters)
+        return total
+
+    async def close(self, reason: str) -> None:
+        """End listeners, links, dials and timers."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for server in self._servers:
+            await server.close(reason)
+        for made in list(self._links.values()):
+            made.close(reason)
+            await made.lost()
+
+
+def _add(total: link.Counters, more: link.Counters) -> None:
+    total.frames_in += more.frames_in
+    total.frames_out += more.frames_out
+    total.bytes_in += more.bytes_in
+    total.bytes_out += more.bytes_out
