@@ -37,6 +37,8 @@ class Fault(msgspec.Struct, frozen=True):
     hint: str = ""
     at_key: bool = False
     """The fault is the key, not its value."""
+    missing: str = ""
+    """The key that should be there and is not."""
 
 
 def faults(value: Any, kind: Any, path: findings.Path = ()) -> Iterator[Fault]:  # noqa: ANN401 any data, any type
@@ -98,7 +100,7 @@ def _struct(value: object, kind: type[msgspec.Struct], path: findings.Path) -> I
             yield Fault((*path, key), f"unknown key {key!r}", hint, at_key=True)
     for name, field in fields.items():
         if field.required and name not in value:
-            yield Fault(path, f"the key {name!r} is missing")
+            yield Fault(path, f"the key {name!r} is missing", missing=name)
 
 
 def _leaf(value: Any, kind: Any, path: findings.Path) -> Iterator[Fault]:  # noqa: ANN401
