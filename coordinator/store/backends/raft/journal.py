@@ -1,0 +1,312 @@
+"""The durable log of one member: entries, cuts, term and vote in one run of records, in files of bounded size.
+
+It may not know what an entry means. Laws: what `sync` has returned for is read again by `open`, or `open` refuses;
+term and vote are written in the same run, so that their order to the entries is never in doubt; the first record of
+every file repeats identity, term and vote, so that older files can go. Reading stops at a torn tail and cuts it;
+damage anywhere before that is refused. The last batch before a crash alone cannot be told from a torn tail, which is
+why a sync must have returned before anything is promised.
+"""
+
+import errno
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from coordinator import effects, errors, names
+from coordinator.store.backends.raft import files, log, records
+
+FORMAT: Final = 1
+RESERVE_BYTES: Final = 1024 * 1024
+MARGIN_BYTES: Final = 64 * 1024  # room that is always left for term and vote on a full disk
+SEGMENT_BYTES: Final = 64 * 1024 * 1024
+PREFIX: Final = "journal-"
+UNFINISHED: Final = ".new"
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Identity(msgspec.Struct, frozen=True, array_like=True):
+    """Who keeps this journal, and with whom; never read from anywhere else."""
+
+    cluster: names.ClusterId
+    member: str
+    members: tuple[str, ...]
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    """The first record of every file; `prev` is the last entry before it."""
+
+    format: int
+    identity: Identity
+    seq: int
+    salt: int
+    term: int
+    vote: str | None
+    prev: log.Position
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What stands in a journal: the entries follow `prev` without a gap."""
+
+    identity: Identity
+    term: int
+    vote: str | None
+    prev: log.Position
+    entries: tuple[log.Entry, ...]
+    records: int
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Header)
+_VOTES = msgspec.msgpack.Decoder(str | None)
+
+
+def exists(directory: files.Files) -> bool:
+    """Whether a journal was ever begun here."""
+    return bool(_segments(directory))
+
+
+class Journal:
+    """The writing end; blocking, used by one thread at a time."""
+
+    def __init__(
+        self, directory: files.Files, random: effects.Random, header: Header, last: log.Position
+    ) -> None:
+        self._files = directory
+        self._random = random
+        self._header = header
+        self._last = last
+        self._term, self._vote = header.term, header.vote
+        self._starts: list[tuple[str, log.Position]] = []
+        self._base = 0
+        self._file: files.Appender | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the file that grows now."""
+        return self._appender.offset
+
+    def room(self, size_bytes: int) -> bool:
+        """Whether the disk has promised room for so much more."""
+        return self._appender.offset + size_bytes + MARGIN_BYTES <= self._appender.reserved
+
+    def reserve(self, size_bytes: int) -> None:
+        """Have the disk promise room; raises NoSpaceError, and nothing has changed then."""
+        try:
+            self._appender.reserve(self._appender.offset + size_bytes + MARGIN_BYTES + RESERVE_BYTES)
+        except OSError as error:
+            if error.errno in _FULL:
+                raise errors.NoSpaceError(
+                    "the disk of the store is full", hint="make room; the store goes on by itself"
+                ) from error
+            raise
+
+    def append(self, term: int, vote: str | None, cut: int, entries: Sequence[log.Entry]) -> None:
+        """Write, without promise: a changed term or vote, a cut of everything from index `cut` on (0: none), entries."""
+        parts: list[bytes] = []
+        if (term, vote) != (self._term, self._vote):
+            parts.append(self._encode(records.OFFICE, 0, term, _ENCODER.encode(vote)))
+            self._term, self._vote = term, vote
+        if cut:
+            parts.append(self._encode(records.CUT, cut, term, b""))
+        parts.extend(self._encode(records.ENTRY, e.index, e.term, bytes((e.kind,)) + e.data) for e in entries)
+        self._appender.write(parts)
+        if entries:
+            self._last = entries[-1].position
+
+    def sync(self) -> None:
+        """Return once everything appended is durable; an error here is for ever."""
+        self._appender.sync()
+        self._base = self._appender.offset
+        if self._base > SEGMENT_BYTES:
+            self.roll()
+
+    def roll(self) -> None:
+        """Go on in a new file; everything before must be synced. On a full disk the old one grows further."""
+        header = msgspec.structs.replace(
+            self._header,
+            seq=self._header.seq + 1,
+            salt=int(self._random.token(4), 16),
+            term=self._term,
+            vote=self._vote,
+            prev=self._last,
+        )
+        self._begin(header)
+
+    def replace(self, prev: log.Position) -> None:
+        """A snapshot that ends at `prev` takes the place of every entry."""
+        self._appender.write([self._encode(records.REPLACED, prev.index, prev.term, b"")])
+        self._appender.sync()
+        self._last = prev
+
+    def drop_before(self, index: int) -> None:
+        """Remove files that hold only entries up to `index`."""
+        while len(self._starts) > 1 and self._starts[1][1].index <= index:
+            self._files.remove(self._starts.pop(0)[0])
+        self._files.sync_directory()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def _appender(self) -> files.Appender:
+        assert self._file is not None, "a journal is used while it is open"
+        return self._file
+
+    def _encode(self, kind: int, index: int, term: int, payload: bytes) -> bytes:
+        return records.encode(records.Record(kind, index, term, payload), self._header.salt, self._base)
+
+    def _begin(self, header: Header) -> None:
+        name = _name(header.seq)
+        fresh = self._files.open(name + UNFINISHED, 0)
+        try:
+            fresh.reserve(RESERVE_BYTES + MARGIN_BYTES)
+            fresh.write([records.encode(records.Record(records.HEADER, 0, 0, _ENCODER.encode(header)), 0, 0)])
+            fresh.sync()
+            self._files.rename(name + UNFINISHED, name)
+            self._files.sync_directory()
+        except OSError as error:
+            fresh.close()
+            self._files.remove(name + UNFINISHED)
+            if error.errno in _FULL and self._file is not None:
+                return
+            raise
+        self.close()
+        self._file, self._header, self._base = fresh, header, fresh.offset
+        self._starts.append((name, header.prev))
+
+    def _resume(
+        self, starts: list[tuple[str, log.Position]], term: int, vote: str | None, end: int, *, torn: bool
+    ) -> None:
+        self._starts = starts
+        self._term, self._vote = term, vote
+        self._file = self._files.open(starts[-1][0], end)
+        if torn:
+            self._file.cut(end)
+        # What a killed process wrote and never synced was read back from memory; only now is it on disk.
+        self._file.sync()
+        self._base = end
+
+
+def create(directory: files.Files, identity: Identity, random: effects.Random) -> Journal:
+    """Begin a journal in a directory without one; all or nothing."""
+    header = Header(FORMAT, identity, 1, int(random.token(4), 16), 0, None, log.NOTHING)
+    journal = Journal(directory, random, header, log.NOTHING)
+    journal._begin(header)  # noqa: SLF001 the other half of the constructor
+    return journal
+
+
+def open_journal(directory: files.Files, random: effects.Random) -> tuple[Journal, Recovered]:
+    """Read everything and go on at the end; raises DamagedError."""
+    reader = _read_all(directory)
+    header = reader.header
+    assert header is not None, "the caller saw that there is a journal"
+    for name in directory.names():
+        if name.startswith(PREFIX) and name.endswith(UNFINISHED):
+            directory.remove(name)
+    last = reader.entries[-1].position if reader.entries else reader.prev
+    journal = Journal(directory, random, header, last)
+    journal._resume(reader.starts, reader.term, reader.vote, reader.end, torn=reader.torn)  # noqa: SLF001 as above
+    return journal, reader.recovered()
+
+
+def check(directory: files.Files) -> Recovered:
+    """Read everything and change nothing; raises DamagedError."""
+    return _read_all(directory).recovered()
+
+
+class _Reader:
+    """Replays files in order."""
+
+    def __init__(self) -> None:
+        self.header: Header | None = None
+        self.starts: list[tuple[str, log.Position]] = []
+        self.prev = log.NOTHING
+        self.entries: list[log.Entry] = []
+        self.term = 0
+        self.vote: str | None = None
+        self.end = 0
+        self.torn = False
+        self.records = 0
+
+    def read(self, name: str, data: bytes, *, newest: bool) -> None:
+        found = records.read(data, 0, 0)
+        if found is None or found.record.kind != records.HEADER:
+            raise _damaged(name, 0, "its header does not check")
+        self._take_header(name, found.record.payload)
+        assert self.header is not None
+        salt, offset = self.header.salt, found.end
+        while (found := records.read(data, offset, salt)) is not None:
+            self._take(name, offset, found.record)
+            offset = found.end
+            self.records += 1
+        damage = records.damage(data, offset, salt)
+        if damage and (damage.promised or not newest):
+            raise _damaged(name, offset, "records that were promised do not check")
+        self.end, self.torn = offset, damage is not None
+
+    def recovered(self) -> Recovered:
+        assert self.header is not None, "there is at least one file"
+        return Recovered(
+            self.header.identity, self.term, self.vote, self.prev, tuple(self.entries), self.records
+        )
+
+    def _take_header(self, name: str, payload: bytes) -> None:
+        try:
+            header = _DECODER.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise _damaged(name, 0, f"its header does not decode: {error}") from error
+        if header.format != FORMAT:
+            raise _damaged(name, 0, f"unknown format (got {header.format}, have {FORMAT})")
+        before = self.header
+        last = self.entries[-1].position if self.entries else self.prev
+        if before is None:
+            self.prev = header.prev
+        elif (header.seq, header.identity, header.prev) != (before.seq + 1, before.identity, last):
+            raise _damaged(name, 0, "it does not continue the file before it; one may be missing")
+        self.header = header
+        self.term, self.vote = header.term, header.vote
+        self.starts.append((name, header.prev))
+
+    def _take(self, name: str, offset: int, record: records.Record) -> None:
+        last = self.entries[-1].index if self.entries else self.prev.index
+        match record.kind:
+            case records.OFFICE:
+                self.term, self.vote = record.term, _VOTES.decode(record.payload)
+            case records.CUT if self.prev.index < record.number <= last:
+                del self.entries[record.number - self.prev.index - 1 :]
+            case records.ENTRY if record.number == last + 1 and record.payload:
+                entry = log.Entry(record.number, record.term, record.payload[0], record.payload[1:])
+                self.entries.append(entry)
+            case records.REPLACED:
+                self.prev = log.Position(record.number, record.term)
+                self.entries.clear()
+            case _:
+                raise _damaged(
+                    name, offset, f"a record is out of place (kind {record.kind}, index {record.number})"
+                )
+
+
+def _read_all(directory: files.Files) -> _Reader:
+    reader = _Reader()
+    segments = _segments(directory)
+    for name in segments:
+        reader.read(name, directory.read(name), newest=name == segments[-1])
+    return reader
+
+
+def _segments(directory: files.Files) -> list[str]:
+    return sorted(n for n in directory.names() if n.startswith(PREFIX) and not n.endswith(UNFINISHED))
+
+
+def _name(seq: int) -> str:
+    return f"{PREFIX}{seq:012d}"
+
+
+def _damaged(name: str, offset: int, reason: str) -> errors.DamagedError:
+    return errors.DamagedError(
+        f"{name} is damaged at byte {offset}: {reason}",
+        hint="set the store's directory aside and restore it, or `tiercast store recover`",
+    )

@@ -1,0 +1,414 @@
+"""One running member: drives the core, its disk and its links, and applies what is committed.
+
+It makes no decision of Raft; see `messages` for the contract it keeps. Laws: nothing behind a `Persist` happens before
+the disk has answered; one sync serves everything that came meanwhile; an error of the disk that could hide a loss ends
+the process, and is never retried.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from coordinator import effects, errors
+from coordinator.store import commands, leases, mvcc
+from coordinator.store.backends import replica
+from coordinator.store.backends.raft import core, log, messages, recovery, snapshot, worker
+
+T = TypeVar("T")
+
+BATCH_BYTES: Final = 8 * 1024 * 1024
+QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes then waits with them
+SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
+SNAPSHOT_ENTRIES: Final = 50_000  # applied again in about a second at start
+KEEP_ENTRIES: Final = 2_000  # for members that lag a little, so that they need no snapshot
+ENTRY_BYTES: Final = 64  # of a record around an entry
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """Somebody who proposed what stands at an index, if it is still of that term."""
+
+    term: int
+    result: "asyncio.Future[mvcc.Result]"
+
+
+class Proposal(msgspec.Struct, frozen=True, eq=False):
+    """On its way into the log; `accepted` tells where it came to stand."""
+
+    data: bytes
+    accepted: "asyncio.Future[log.Position]"
+    result: "asyncio.Future[mvcc.Result]"
+
+
+class OvertakenError(Exception):
+    """Another entry stands where this one stood: it was not done and never will be."""
+
+
+class Member:
+    """One member of a group while its process runs."""
+
+    def __init__(
+        self,
+        opened: recovery.Opened,
+        clock: effects.Clock,
+        random: effects.Random,
+        halt: Callable[[BaseException], None],
+    ) -> None:
+        self.opened = opened
+        self.replica = replica.Replica(opened.state)
+        self.applied = opened.held.prev.index
+        identity = opened.identity
+        self.core = core.Core(
+            identity.member,
+            identity.members,
+            opened.held,
+            (opened.term, opened.vote),
+            lambda: random.uniform(0.0, 1.0),
+        )
+        self.failure: BaseException | None = None
+        self.office = asyncio.Event()
+        """Set while a leader is known."""
+        self._clock = clock
+        self._halt = halt
+        self._disk = worker.Worker("store-disk")
+        self._leases: leases.LeaseClock | None = None
+        self._inputs: deque[messages.Input] = deque()
+        self._proposals: deque[Proposal] = deque()
+        self._queued_bytes = 0
+        self._wake = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tickets = 0
+        self._asked: dict[int, Proposal] = {}
+        self._barriers: dict[int, asyncio.Future[int]] = {}
+        self._waiting: dict[int, Waiting] = {}
+        self._logged_bytes = 0
+        self._snapshot: asyncio.Task[Any] | None = None
+        self._closing = False
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    # What others ask of it.
+
+    async def propose(self, data: bytes) -> Proposal:
+        """Queue a command; waits while too much is queued."""
+        self._check()
+        while self._queued_bytes > QUEUE_BYTES:
+            await self._moved.wait()
+            self._check()
+        return self._queue(data)
+
+    async def barrier(self) -> bool:
+        """Return once the state holds everything acknowledged before the call; False if no leader says so."""
+        self._check()
+        self._tickets += 1
+        ticket = self._tickets
+        confirmed = asyncio.get_running_loop().create_future()
+        self._barriers[ticket] = confirmed
+        try:
+            # A read promises nothing of its own, so it need not wait for the disk.
+            self._perform(self.core.handle(messages.Read(ticket), self._clock.monotonic()))
+            index: int = await confirmed
+            await self.applied_to(index)
+        except errors.NoQuorumError:
+            return False
+        finally:
+            self._barriers.pop(ticket, None)
+        return True
+
+    async def barrier_with_leader(self) -> None:
+        """Like `barrier`, once somebody leads; raises what stopped the member meanwhile."""
+        while not await self.barrier():
+            await self._moved.wait()
+
+    async def applied_to(self, index: int) -> None:
+        """Return once everything up to `index` is applied."""
+        while self.applied < index:
+            await self._moved.wait()
+            self._check()
+
+    def give(self, given: messages.Input) -> None:
+        """An input from a link."""
+        self._inputs.append(given)
+        self._wake.set()
+
+    async def snapshot_now(self) -> None:
+        """Take a snapshot of what is applied and let go of the journal before it."""
+        while self._snapshot is not None and not self._snapshot.done():
+            await asyncio.wait([self._snapshot])
+        self._snapshot = asyncio.get_running_loop().create_task(self._take_snapshot())
+        await self._snapshot
+
+    async def _take_snapshot(self) -> None:
+        header, state = self.header(), self.replica.state
+        await asyncio.to_thread(self._write_snapshot, header, state)
+        keep = header.end.index if len(self.opened.identity.members) == 1 else header.end.index - KEEP_ENTRIES
+        self.give(messages.Snapshotted(max(keep, self.core.log.prev.index)))
+        await self._disk.run(lambda: self._let_go(header.end.index))
+
+    async def undisturbed(self, act: Callable[[], T]) -> T:
+        """Do something with the files while no snapshot moves them."""
+        while self._snapshot is not None and not self._snapshot.done():
+            await asyncio.wait([self._snapshot])
+        task = asyncio.get_running_loop().create_task(asyncio.to_thread(act))
+        self._snapshot = task
+        return await task
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the directory."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        if self._snapshot is not None:
+            await asyncio.wait([self._snapshot])
+        await self._disk.close()
+        self.opened.writer.close()
+        self._end(errors.NoQuorumError("the store was closed"))
+
+    # The loop.
+
+    async def _run(self) -> None:
+        try:
+            self.core.start(self._clock.monotonic())
+            self._inputs.append(messages.Tick())
+            while not self._closing:
+                await self._step()
+        except Exception as error:  # noqa: BLE001 whatever it was, this member must not go on
+            self._fail(error)
+
+    async def _step(self) -> None:
+        self._wake.clear()
+        given = self._take()
+        if not given and not self._proposals:
+            self._set_timer()
+            await self._wake.wait()
+            return
+        now = self._clock.monotonic()
+        outputs = [output for one in given for output in self.core.handle(one, now)]
+        outputs += await self._propose_batch()
+        written = [output for output in outputs if isinstance(output, messages.Persist)]
+        if written:
+            await self._disk.run(lambda: self._write(written))
+        self._perform(outputs)
+        if written:
+            last = self._last_written(written)
+            self._perform(self.core.handle(messages.Persisted(last), self._clock.monotonic()))
+        self._tell_moved()
+        self._consider_snapshot()
+
+    def _take(self) -> list[messages.Input]:
+        given = list(self._inputs)
+        self._inputs.clear()
+        if self._clock.monotonic() >= self.core.deadline:
+            given.append(messages.Tick())
+        if self._leases is not None:
+            for expire in self._leases.due(self._clock.monotonic()):
+                self._queue(commands.encode(expire))
+        return given
+
+    def _queue(self, data: bytes) -> Proposal:
+        loop = asyncio.get_running_loop()
+        proposal = Proposal(data, loop.create_future(), loop.create_future())
+        self._proposals.append(proposal)
+        self._queued_bytes += len(data)
+        self._wake.set()
+        return proposal
+
+    async def _propose_batch(self) -> list[messages.Output]:
+        """Hand queued commands to the core, once the disk has promised room for them."""
+        batch: list[tuple[int, Proposal]] = []
+        size = 0
+        while self._proposals and size < BATCH_BYTES:
+            proposal = self._proposals.popleft()
+            size += len(proposal.data) + ENTRY_BYTES
+            self._tickets += 1
+            batch.append((self._tickets, proposal))
+        if not batch:
+            return []
+        self._queued_bytes -= sum(len(proposal.data) for _ticket, proposal in batch)
+        try:
+            await self._reserve(size)
+        except errors.NoSpaceError as error:
+            for _ticket, proposal in batch:
+                _refuse(proposal.accepted, errors.NoSpaceError(error.message, hint=error.hint))
+            return []
+        self._asked.update(batch)
+        items = tuple((ticket, proposal.data) for ticket, proposal in batch)
+        return list(self.core.handle(messages.Propose(items), self._clock.monotonic()))
+
+    async def _reserve(self, size_bytes: int) -> None:
+        if not self.opened.writer.room(size_bytes):
+            await self._disk.run(lambda: self.opened.writer.reserve(size_bytes))
+
+    def _write(self, written: list[messages.Persist]) -> None:
+        for persist in written:
+            self.opened.writer.append(persist.term, persist.vote, persist.cut, persist.entries)
+        self.opened.writer.sync()
+
+    def _last_written(self, written: list[messages.Persist]) -> log.Position:
+        for persist in reversed(written):
+            self._logged_bytes += sum(len(entry.data) + ENTRY_BYTES for entry in persist.entries)
+        return next((p.entries[-1].position for p in reversed(written) if p.entries), self.core.log.prev)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        ends = [self.core.deadline]
+        if self._leases is not None and self._leases.deadline is not None:
+            ends.append(self._leases.deadline)
+        delay = min(ends) - self._clock.monotonic()
+        if delay < float("inf"):
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._wake.set)
+
+    # Outputs.
+
+    def _perform(self, outputs: Iterable[messages.Output]) -> None:
+        for output in outputs:
+            _PERFORM[type(output)](self, output)
+
+    def _commit(self, output: messages.Commit) -> None:
+        now = self._clock.monotonic()
+        for entry in output.entries:
+            assert entry.index == self.applied + 1, "the log is applied in order"
+            result: mvcc.Result = mvcc.Applied()
+            if entry.kind == log.COMMAND:
+                command = commands.decode(entry.data)
+                result = self.replica.apply(command)
+                if self._leases is not None:
+                    self._leases.applied(command, result, self.replica.state, now)
+            self.applied = entry.index
+            waiting = self._waiting.pop(entry.index, None)
+            if waiting is None or waiting.result.done():
+                continue
+            if waiting.term == entry.term:
+                waiting.result.set_result(result)
+            else:
+                _refuse(waiting.result, OvertakenError())
+
+    def _accepted(self, output: messages.Accepted) -> None:
+        proposal = self._asked.pop(output.ticket, None)
+        if proposal is not None:
+            self._waiting[output.position.index] = Waiting(output.position.term, proposal.result)
+            if not proposal.accepted.done():
+                proposal.accepted.set_result(output.position)
+
+    def _declined(self, output: messages.Declined) -> None:
+        error = errors.NoQuorumError("no member leads the store now")
+        proposal = self._asked.pop(output.ticket, None)
+        if proposal is not None:
+            _refuse(proposal.accepted, error)
+        barrier = self._barriers.pop(output.ticket, None)
+        if barrier is not None:
+            _refuse(barrier, error)
+
+    def _readable(self, output: messages.Readable) -> None:
+        barrier = self._barriers.pop(output.ticket, None)
+        if barrier is not None and not barrier.done():
+            barrier.set_result(output.index)
+
+    def _took_office(self, output: messages.Office) -> None:
+        self._leases = (
+            leases.LeaseClock(self.replica.state, self._clock.monotonic()) if output.leading else None
+        )
+        if output.leader is None:
+            self.office.clear()
+        else:
+            self.office.set()
+
+    def _ignore(self, output: messages.Output) -> None:
+        """Sends have no one to go to in a group of one; what is persisted was persisted before."""
+
+    # Snapshots.
+
+    def _consider_snapshot(self) -> None:
+        if self._snapshot is not None and not self._snapshot.done():
+            return
+        enough = max(SNAPSHOT_BYTES, self.replica.state.size_bytes // 2)
+        if (
+            self._logged_bytes < enough
+            and self.applied - self.core.log.prev.index < SNAPSHOT_ENTRIES + KEEP_ENTRIES
+        ):
+            return
+        self._logged_bytes = 0
+        self._snapshot = asyncio.get_running_loop().create_task(self._snapshot_quietly())
+
+    async def _snapshot_quietly(self) -> None:
+        try:
+            await self._take_snapshot()
+        except errors.NoSpaceError:
+            pass  # the journal goes on; the next threshold tries again
+        except Exception as error:  # noqa: BLE001 a disk that fails a snapshot may fail the journal
+            self._fail(error)
+
+    def header(self) -> snapshot.Header:
+        """Of a snapshot of what is applied now."""
+        term = self.core.log.term_at(self.applied)
+        assert term is not None, "the log holds at least what is applied last"
+        identity = self.opened.identity
+        return snapshot.Header(
+            snapshot.FORMAT, identity.cluster, log.Position(self.applied, term), identity.members
+        )
+
+    def _write_snapshot(self, header: snapshot.Header, state: mvcc.State) -> None:
+        snapshot.write(self.opened.directory, header, snapshot.encode(header, state))
+
+    def _let_go(self, index: int) -> None:
+        self.opened.writer.roll()
+        self.opened.writer.drop_before(index)
+        snapshot.drop_before(self.opened.directory, index)
+
+    # The end.
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise errors.DamagedError(
+                f"the store has stopped: {self.failure}", hint="the process must be started again"
+            )
+        if self._closing:
+            raise errors.NoQuorumError("the store was closed")
+
+    def _fail(self, error: BaseException) -> None:
+        if self.failure is None:
+            self.failure = error
+            self._end(errors.UnknownOutcomeError(f"the store stopped meanwhile: {error}"))
+            self._wake.set()
+            self._closing = True
+            self._halt(error)
+
+    def _end(self, error: errors.TiercastError) -> None:
+        """Nobody waits for ever."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for proposal in [*self._proposals, *self._asked.values()]:
+            _refuse(proposal.accepted, error)
+        for waiting in self._waiting.values():
+            _refuse(waiting.result, errors.UnknownOutcomeError("the store stopped before it knew"))
+        for barrier in self._barriers.values():
+            _refuse(barrier, errors.NoQuorumError("the store has stopped"))
+        self.replica.close()
+        self._tell_moved()
+
+    def _tell_moved(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+
+def _refuse(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever asked may have gone
+
+
+_PERFORM: Final[dict[type[messages.Output], Callable[[Member, Any], None]]] = {
+    messages.Persist: Member._ignore,  # noqa: SLF001 the class's own table
+    messages.Send: Member._ignore,  # noqa: SLF001
+    messages.SendPiece: Member._ignore,  # noqa: SLF001
+    messages.KeepPiece: Member._ignore,  # noqa: SLF001
+    messages.Commit: Member._commit,  # noqa: SLF001
+    messages.Accepted: Member._accepted,  # noqa: SLF001
+    messages.Declined: Member._declined,  # noqa: SLF001
+    messages.Readable: Member._readable,  # noqa: SLF001
+    messages.Office: Member._took_office,  # noqa: SLF001
+}

@@ -1,0 +1,124 @@
+"""Snapshots on disk: the state as of one entry, in a file that is whole or absent.
+
+Blocking; runs in a thread, for a `State` never changes. Laws: a file carries its final name only once every byte of it
+is durable; it is read whole, with every checksum and the digest of all, or refused.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from coordinator import errors, names
+from coordinator.store import image, mvcc
+from coordinator.store.backends.raft import files, log, records
+
+FORMAT: Final = 1
+PREFIX: Final = "snapshot-"
+UNFINISHED: Final = ".new"
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True):
+    format: int
+    cluster: names.ClusterId
+    end: log.Position
+    """The last entry that is in it."""
+    members: tuple[str, ...]
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    header: Header
+    state: mvcc.State
+    chunks: int
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Header)
+
+
+def encode(header: Header, state: mvcc.State) -> Iterator[bytes]:
+    """The file's bytes, piece by piece."""
+    yield records.encode(records.Record(records.HEADER, 0, 0, _ENCODER.encode(header)), 0, 0)
+    digest = hashlib.sha256()
+    count = 0
+    for chunk in image.encode(state):
+        count += 1
+        digest.update(chunk)
+        yield records.encode(records.Record(records.CHUNK, count, header.end.term, chunk), 0, 0)
+    yield records.encode(records.Record(records.END, count, header.end.term, digest.digest()), 0, 0)
+
+
+def decode(name: str, data: bytes) -> Loaded:
+    """The state in a file; raises DamagedError."""
+    found = records.read(data, 0, 0)
+    if found is None or found.record.kind != records.HEADER:
+        raise _damaged(name, "its header does not check")
+    try:
+        header = _DECODER.decode(found.record.payload)
+    except msgspec.MsgspecError as error:
+        raise _damaged(name, f"its header does not decode: {error}") from error
+    if header.format != FORMAT:
+        raise _damaged(name, f"unknown format (got {header.format}, have {FORMAT})")
+    chunks = list(_chunks(name, data, found.end))
+    return Loaded(header, image.decode(chunks), len(chunks))
+
+
+def write(directory: files.Files, header: Header, pieces: Iterable[bytes]) -> None:
+    """Store a snapshot durably; older ones stay until `drop_before`."""
+    name = _name(header.end.index)
+    file = directory.open(name + UNFINISHED, 0)
+    try:
+        file.cut(0)
+        for piece in pieces:
+            file.write([piece])
+        file.sync()
+    finally:
+        file.close()
+    directory.rename(name + UNFINISHED, name)
+    directory.sync_directory()
+
+
+def newest(directory: files.Files) -> str | None:
+    """The name of the newest whole snapshot."""
+    return max(_names(directory), default=None)
+
+
+def drop_before(directory: files.Files, index: int) -> None:
+    """Remove snapshots older than the one at `index`, and what a crash left of unfinished ones."""
+    for name in directory.names():
+        if name.startswith(PREFIX) and (name.endswith(UNFINISHED) or name < _name(index)):
+            directory.remove(name)
+    directory.sync_directory()
+
+
+def _chunks(name: str, data: bytes, offset: int) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    count = 0
+    while (found := records.read(data, offset, 0)) is not None:
+        record, offset = found
+        if record.kind == records.END:
+            if (record.number, record.payload) != (count, digest.digest()) or offset != len(data):
+                raise _damaged(name, "its digest does not match")
+            return
+        count += 1
+        if record.kind != records.CHUNK or record.number != count:
+            raise _damaged(name, "a chunk is out of place")
+        digest.update(record.payload)
+        yield record.payload
+    raise _damaged(name, f"it stops at byte {offset}")
+
+
+def _names(directory: files.Files) -> list[str]:
+    return [n for n in directory.names() if n.startswith(PREFIX) and not n.endswith(UNFINISHED)]
+
+
+def _name(index: int) -> str:
+    return f"{PREFIX}{index:020d}"
+
+
+def _damaged(name: str, reason: str) -> errors.DamagedError:
+    return errors.DamagedError(
+        f"{name} is damaged: {reason}",
+        hint="set the store's directory aside and restore it, or `tiercast store recover`",
+    )
