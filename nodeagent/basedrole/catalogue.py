@@ -16,7 +16,7 @@ def load(group: str = role.RoleType.ENTRY_POINTS) -> role.Catalogue:
     for point in importlib.metadata.entry_points(group=group):
         try:
             value = point.load()
-        except Exception:  # a foreign module may raise anything at import
+        except Exception:  # noqa: BLE001 a foreign module may raise anything at import
             log.crashed("role type not loaded", role_type=point.name)
             continue
         if not isinstance(value, role.RoleType):

@@ -118,7 +118,7 @@ class Lane:
             return events.RoleFailed(self.name, "timed_out", f"took longer than {START_TIMEOUT_S:g} s")
         except role.RoleRefusedError as error:
             return events.RoleRefused(self.name, error.code, error.detail)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 a role may raise anything; its neighbours live on
             log.crashed("role raised", role=self.name)
             return events.RoleFailed(self.name, "exception", _described(error))
 
@@ -167,7 +167,7 @@ class Lane:
         life.over = True
         try:
             await life.instance.stop()
-        except Exception:
+        except Exception:  # noqa: BLE001 a role may raise anything; its neighbours live on
             log.crashed("role raised while it stopped", role=self.name)
         finally:
             for scope in tuple(life.scopes):
@@ -181,7 +181,7 @@ class Lane:
         try:
             with anyio.fail_after(START_TIMEOUT_S):
                 await self._life.instance.configured(view)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 a role may raise anything; its neighbours live on
             log.crashed("role raised at a new configuration", role=self.name)
             self._around.answer(events.RoleFailed(self.name, "exception", _described(error)))
 
@@ -206,7 +206,7 @@ class Lane:
         try:
             with scope:
                 await function()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 a role may raise anything; its neighbours live on
             log.crashed("role raised in the background", role=self.name)
             if not life.over:
                 self._around.answer(events.RoleFailed(self.name, "exception", _described(error)))
