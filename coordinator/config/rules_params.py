@@ -102,9 +102,8 @@ def _fitting(
 ) -> role.Params | None:
     try:
         return msgspec.convert(placed.params, known.params)
-    except msgspec.ValidationError as error:
-        faults = list(shape.faults(placed.params, known.params))
-        for fault in faults or [shape.Fault((), str(error))]:
+    except msgspec.ValidationError:
+        for fault in shape.faults(placed.params, known.params):
             path = scope.written_at(judged, placed, "params", fault.path)
             message = f"{placed.type} {findings.dotted(fault.path) or placed.name}: {fault.message}"
             found.error("S18", path, message, fault.hint)

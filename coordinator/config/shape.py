@@ -91,6 +91,13 @@ def _struct(value: object, kind: type[msgspec.Struct], path: findings.Path) -> I
     if not isinstance(value, Mapping):
         yield from _leaf(value, kind, path)
         return
+    found = list(_fields(value, kind, path))
+    yield from found or _leaf(
+        value, kind, path
+    )  # what only the struct itself can judge, by its __post_init__
+
+
+def _fields(value: Mapping[Any, Any], kind: type[msgspec.Struct], path: findings.Path) -> Iterator[Fault]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key, item in value.items():
         if key in fields:

@@ -152,8 +152,8 @@ def _shaped(value: dict[str, Any]) -> tuple[model.Document | None, list[shape.Fa
     """The document, what does not fit, and where the document was mended so that the rest could be judged."""
     try:
         return msgspec.convert(value, model.Document), [], []
-    except msgspec.ValidationError as error:
-        faults = list(shape.faults(value, model.Document)) or [shape.Fault((), str(error))]
+    except msgspec.ValidationError:
+        faults = list(shape.faults(value, model.Document))
     rest: Any = value
     for path in sorted({fault.path for fault in faults if not fault.missing}, key=len, reverse=True):
         rest = _replaced(rest, path)
