@@ -25,7 +25,7 @@ WRITE_BUFFER_BYTES = 4 * 1024 * 1024  # a child that lets this pile up is droppe
 SENDS_UNDER_WAY = 64
 LINKS = 4096  # per listener; above the 1,000 children of a herd
 LISTEN_BACKLOG = 1024  # 100 made 500 connects take 3-5 s
-ACK_ROLES = 32  # deviating roles named in one ack
+ACK_ROLES = 32  # roles in trouble named in one ack
 DETAIL_CHARACTERS = 400
 
 # Timers of a hop.

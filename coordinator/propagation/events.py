@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator import names
-from coordinator.propagation import messages, objects
+from coordinator.propagation import messages
 
 
 class Parent(msgspec.Struct, frozen=True):
@@ -115,12 +115,6 @@ class Accepted(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Placed(msgspec.Struct, frozen=True):
-    """The own admission changed."""
-
-    admission: objects.Admission
-
-
 class Severity(enum.StrEnum):
     """How loud a note is."""
 
@@ -137,4 +131,4 @@ class Note(msgspec.Struct, frozen=True):
 
 
 Input = Tick | Opened | DialFailed | Arrived | Heard | Gone | Stored
-HopOutput = Dial | Send | Authenticated | Close | Store | Accepted | Placed | Note
+HopOutput = Dial | Send | Authenticated | Close | Store | Accepted | Note

@@ -46,6 +46,8 @@ class ChildKind(enum.StrEnum):
     NODE = "node"
     WS = "ws"
     DC = "dc"
+    LOCAL = "local"
+    """A program on the same server, over the Unix socket."""
 
 
 class RoleAck(msgspec.Struct, frozen=True, array_like=True):
@@ -69,7 +71,7 @@ class AckState(msgspec.Struct, frozen=True, array_like=True):
     code: str = ""
     detail: str = ""
     roles: tuple[RoleAck, ...] = ()
-    """Those that deviate from `level` and `ok`, at most `limits.ACK_ROLES`; of a node: all of them."""
+    """Of a server: those in trouble, at most `limits.ACK_ROLES`; of a node: all of them."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):

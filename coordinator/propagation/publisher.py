@@ -139,7 +139,6 @@ class Publisher:
         self._server_id = server_id
         self._shelf = shelf
         self._gate = gate
-        self._pins: dict[str, mirror.Content] = {}
         self._boots: dict[names.ServerId, int] = {}
         self._waiting: dict[names.LinkId, float] = {}
         self._peers: dict[names.LinkId, names.ServerId] = {}
@@ -163,14 +162,6 @@ class Publisher:
         for child in list(self.children.values()):
             outputs += self._regate(child)
         return (*outputs, *self._offer(tuple(self.children.values())))
-
-    def pin(self, name: str, content: mirror.Content | None) -> tuple[Output, ...]:
-        """Give the node `name` this content instead (its last good one), until it is unpinned."""
-        if content is None:
-            self._pins.pop(name, None)
-        else:
-            self._pins[name] = content
-        return self._offer(tuple(c for c in self.children.values() if c.hello.name == name))
 
     def remember_boots(self, boots: Mapping[names.ServerId, int]) -> None:
         """The greatest boot counters the tier knows; told in `welcome`."""
@@ -309,12 +300,9 @@ class Publisher:
 
     # --- offering -------------------------------------------------------------------------------------------------
 
-    def _content_for(self, child: Child) -> mirror.Content:
-        return self._pins.get(child.hello.name, self.content) if self._pins else self.content
-
     def _due(self, child: Child) -> objects.Numbers:
         """How far this child should be, by its scope."""
-        content = self._content_for(child)
+        content = self.content
         scope = child.admit.scope
         if scope is Scope.EVERYTHING:
             return content.numbers
@@ -331,20 +319,19 @@ class Publisher:
     def _offer(self, children: tuple[Child, ...]) -> tuple[Output, ...]:
         """What each child lacks, grouped so that each different frame is made and encoded once."""
         groups: dict[tuple[tuple[bytes, ...], names.Digest, str], list[names.LinkId]] = {}
+        digest = self.content.digest
         for child in children:
             due = self._due(child)
-            content = self._content_for(child)
-            raws = self._lacking(child, due, content)
+            raws = self._lacking(child, due)
             if not raws:
                 continue
             moved = due.target > child.sent.target
-            pinned = content is not self.content
             child.sent = objects.Numbers(
-                due.target if pinned else max(due.target, child.sent.target),
+                max(due.target, child.sent.target),
                 max(due.trust, child.sent.trust),
                 max(due.admission, child.sent.admission),
             )
-            wants = content.digest if moved and child.holds != content.digest else names.Digest("")
+            wants = digest if moved and child.holds != digest else names.Digest("")
             groups.setdefault((raws, wants, child.holds if wants else ""), []).append(child.link)
         outputs: list[Output] = []
         for (raws, wants, base), links in groups.items():
@@ -352,19 +339,21 @@ class Publisher:
             outputs.append(events.Send(tuple(links), messages.Offer(raws, body)))
         return tuple(outputs)
 
-    def _lacking(self, child: Child, due: objects.Numbers, content: mirror.Content) -> tuple[bytes, ...]:
+    def _lacking(self, child: Child, due: objects.Numbers) -> tuple[bytes, ...]:
+        content = self.content
         raws: list[bytes] = []
         if due.trust > child.sent.trust and content.trust.raw:
             raws.append(content.trust.raw)
         if due.admission > child.sent.admission:
-            raws += self._admissions(child, content)
+            raws += self._admissions(child)
         if due.target > child.sent.target:
             assert content.target is not None
             assert content.record is not None
             raws += [content.record.raw, content.target.raw]
         return tuple(raws)
 
-    def _admissions(self, child: Child, content: mirror.Content) -> list[bytes]:
+    def _admissions(self, child: Child) -> list[bytes]:
+        content = self.content
         if child.admit.scope is not Scope.EVERYTHING:
             own = content.admissions.get(child.peer)
             return [] if own is None else [own.raw]
@@ -446,7 +435,7 @@ class Publisher:
         told = child.rollup_seq
         if child.admit.scope is not Scope.EVERYTHING:
             told = 0 if child.ack is None else child.ack.epoch.seq
-        behind = beat.numbers.target < child.sent.target and not _refuses(child, self._content_for(child))
+        behind = beat.numbers.target < child.sent.target and not _refuses(child, self.content)
         behind = (
             behind or beat.numbers.trust < child.sent.trust or beat.numbers.admission < child.sent.admission
         )

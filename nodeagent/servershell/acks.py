@@ -1,0 +1,77 @@
+"""From the acks of the nodes to the ack of the server: the lowest of them, with the roles in trouble by name.
+
+Law: `applied` and `ready` only if every wanted node says so of this very version and nothing unwanted runs; `released`
+only if nothing runs at all; the first trouble, in the order of names, gives code and detail.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from coordinator import limits, names
+from coordinator.propagation import intake, messages
+from nodeagent.servershell import node
+from nodeagent.supervision import machine
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """An ack without its epoch."""
+
+    version: names.Version
+    digest: names.Digest
+    level: messages.Level
+    outcome: messages.Outcome
+    code: str = ""
+    detail: str = ""
+    roles: tuple[messages.RoleAck, ...] = ()
+
+    def state(self, epoch: names.Epoch) -> messages.AckState:
+        """The ack as it travels."""
+        return messages.AckState(
+            self.version, self.digest, self.level, self.outcome, epoch, self.code, self.detail, self.roles
+        )
+
+
+def refused(version: names.Version, digest: names.Digest, refusal: intake.Refusal) -> Verdict:
+    """The server does not take this version; it runs on what it has."""
+    detail = refusal.detail[: limits.DETAIL_CHARACTERS]
+    return Verdict(version, digest, messages.Level.NONE, messages.Outcome.REFUSED, refusal.code, detail)
+
+
+def roll_up(
+    version: names.Version, digest: names.Digest, nodes: Mapping[names.NodeName, node.Node], *, placed: bool
+) -> Verdict:
+    """Of a server that has accepted this version."""
+    wanted = [nodes[name] for name in sorted(nodes) if nodes[name].planned is not None]
+    leftover = any(n.planned is None and n.process.state is not machine.State.STOPPED for n in nodes.values())
+    level = _level(version, wanted, leftover=leftover, placed=placed)
+    troubles = tuple(_troubles(version, wanted))
+    if not troubles:
+        return Verdict(version, digest, level, messages.Outcome.OK)
+    first = troubles[0]
+    detail = f"{first.role}: {first.detail}"[: limits.DETAIL_CHARACTERS]
+    named = troubles[: limits.ACK_ROLES]
+    return Verdict(version, digest, level, messages.Outcome.FAILED, first.code, detail, named)
+
+
+def _level(
+    version: names.Version, wanted: list[node.Node], *, leftover: bool, placed: bool
+) -> messages.Level:
+    if leftover:
+        return messages.Level.ACCEPTED
+    if not placed:
+        return messages.Level.RELEASED
+    return min((one.reached(version) for one in wanted), default=messages.Level.READY)
+
+
+def _troubles(version: names.Version, wanted: list[node.Node]) -> Iterable[messages.RoleAck]:
+    """The roles that do not run as they should; whoever is merely on the way is not named."""
+    for one in wanted:
+        if one.ack is not None and one.ack.version == version:
+            yield from (ack for ack in one.ack.roles if ack.outcome is not messages.Outcome.OK)
+        elif one.given_up or one.trouble:
+            detail = f"node {one.name} {one.given_up or one.trouble}"[: limits.DETAIL_CHARACTERS]
+            for role in one.roles:
+                yield messages.RoleAck(
+                    role, messages.Level.ACCEPTED, messages.Outcome.FAILED, "node_crash", detail
+                )

@@ -1,0 +1,446 @@
+"""ServerShell, the root process of a server, as one machine: follows a parent, keeps the nodes that the accepted
+document wants, passes the configuration on to them, and says the truth about all of it.
+
+Order of an apply: durable in the ledger, then `accepted` is told, then nodes that are no longer needed stop, then
+the needed ones start and those that stay get their parameters. Attempts to reach a parent delay none of it.
+Law: `applied <= accepted`; what runs is always of the accepted version or of a node's last good one; no node stops
+because a parent is away.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from coordinator import names
+from coordinator.config import expansion, topology
+from coordinator.propagation import (
+    asks,
+    bodies,
+    gates,
+    intake,
+    messages,
+    mirror,
+    objects,
+    publisher,
+    subscriber,
+)
+from coordinator.propagation import events as hop
+from nodeagent.servershell import acks, events, node, reconcile, status
+from nodeagent.supervision import machine
+
+Input = hop.Input | events.NodeInput
+Output = (
+    hop.Dial
+    | hop.Send
+    | hop.Authenticated
+    | hop.Close
+    | hop.Store
+    | hop.Note
+    | asks.Asked
+    | asks.Answered
+    | events.SpawnNode
+    | events.SignalNode
+    | events.NodeGone
+    | events.RaiseBoot
+    | events.AllStopped
+)
+_Inner = subscriber.Output | publisher.Output | asks.Output
+
+_OUTWARD = (
+    hop.Dial,
+    hop.Send,
+    hop.Authenticated,
+    hop.Close,
+    hop.Store,
+    hop.Note,
+    asks.Answered,
+)
+UNIX_PEER = "process "
+"""How the peer of a Unix socket is called; no server id looks like it."""
+DOWNWARD_VERBS = frozenset({"status"})
+"""What a parent may ask: read-only."""
+UPWARD_VERBS = frozenset({"servers.enroll"})
+"""What the local command may have relayed to MIC, which decides by the token in it."""
+
+
+class Shell:
+    """See the module. `boot` is the durable counter of this start."""
+
+    def __init__(
+        self,
+        me: subscriber.Me,
+        content: mirror.Content,
+        shelf: bodies.Shelf,
+        boot: int,
+        joined: tuple[hop.Parent, ...],
+    ) -> None:
+        """`joined` are the connection points of the identity, tried last and by servers without a place."""
+        self.me = me
+        self.nodes: dict[names.NodeName, node.Node] = {}
+        self.reader = gates.Reader()
+        self.intake = intake.Intake(content, shelf, me.cluster, self._check)
+        self.subscriber = subscriber.Subscriber(me, self.intake, boot)
+        self.peers = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_peer)
+        self.below = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_local)
+        self.asks = asks.Asks()
+        self._joined = joined
+        self._epoch = names.Epoch(boot, 0)
+        self._refused: tuple[names.Version, names.Digest, intake.Refusal] | None = None
+        self._said: acks.Verdict | None = None
+        self._began = False
+        self._stopping = False
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    @property
+    def content(self) -> mirror.Content:
+        return self.intake.content
+
+    @property
+    def admission(self) -> objects.Admission | None:
+        """The own one."""
+        own = self.content.admissions.get(self.me.server_id)
+        return None if own is None else own.content
+
+    @property
+    def expanded(self) -> expansion.Expanded | None:
+        """The accepted document."""
+        return self.reader.read(self.content.digest, self.intake.shelf.get(self.content.digest))
+
+    @property
+    def placed(self) -> bool:
+        """Whether the accepted document names this server."""
+        own, expanded = self.admission, self.expanded
+        return (
+            own is not None
+            and expanded is not None
+            and topology.place(expanded.document, own.name) is not None
+        )
+
+    @property
+    def deadline(self) -> float:
+        """When `Tick` is due."""
+        times = [one.process.deadline for one in self.nodes.values()] + [self.asks.deadline]
+        known = [time for time in times if time is not None]
+        return min(self.subscriber.deadline, self.peers.deadline, self.below.deadline, *known)
+
+    @staticmethod
+    def _check(body: bytes) -> intake.Refusal | None:
+        """The own look at a document before it is accepted: it must at least be readable here."""
+        try:
+            gates.Reader().read(bodies.digest_of(body), body)
+        except (msgspec.MsgspecError, ValueError) as problem:
+            return intake.Refusal("invalid_document", str(problem))
+        return None
+
+    # --- gates ----------------------------------------------------------------------------------------------------
+
+    def _gate_peer(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+        situation = gates.Situation(self.content, self.intake.keyring, None)
+        return gates.judge(gates.SHELL, situation, peer, hello)
+
+    def _gate_local(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+        if not peer.startswith(UNIX_PEER):
+            return publisher.Refuse("only over the local socket")
+        own = self.admission
+        server = names.ServerName("") if own is None else own.name
+        if hello.kind is messages.ChildKind.LOCAL:
+            return publisher.Admit(publisher.Scope.NOTHING, server)
+        if hello.kind is messages.ChildKind.NODE and hello.name in self.nodes:
+            return publisher.Admit(publisher.Scope.NODE, server)
+        return publisher.Refuse(f"no node of this server (got {hello.name[:64]})")
+
+    # --- inputs ---------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Input, now: float) -> tuple[Output, ...]:
+        """One input; see `propagation` for the order of acts."""
+        outputs: list[Output] = []
+        if isinstance(event, events.NodeInput):
+            outputs += self._node_input(event, now)
+        else:
+            outputs += self._hop_input(event, now)
+        outputs += self._say()  # accepted is said before any process is touched
+        outputs += self._steer(now)
+        return (*outputs, *self._say())
+
+    def booted(self, boot: int) -> tuple[Output, ...]:
+        """The boot counter was raised: everything is told again under it."""
+        self.subscriber.boot = boot
+        self._epoch = names.Epoch(boot, self._epoch.seq)
+        self._said = None
+        return self._say()
+
+    def answer(
+        self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
+    ) -> tuple[Output, ...]:
+        """Answer an `Asked`."""
+        return tuple(self._through(self.asks.answer(link, ask_id, code, data), now))
+
+    def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
+        """All that was written to that link has left."""
+        side = self.below if self.below.owns(link) else self.peers
+        return tuple(self._through(side.drained(link, now), now))
+
+    def _hop_input(self, event: hop.Input, now: float) -> list[Output]:
+        match event:
+            case hop.Heard(link, messages.Ask() as ask):
+                return self._through(self.asks.asked(link, ask), now)
+            case hop.Heard(link, messages.Answer() as answer):
+                return self._through(self.asks.answered(link, answer), now)
+            case hop.Tick():
+                outputs = self._through(self.asks.tick(now), now)
+                for part in (self.subscriber, self.peers, self.below):
+                    outputs += self._through(part.handle(event, now), now)
+                for name, one in list(self.nodes.items()):
+                    outputs += self._supervise(name, one.process.handle(machine.Tick(), now))
+                return outputs
+            case hop.Arrived(peer=peer):
+                side = self.below if peer.startswith(UNIX_PEER) else self.peers
+                return self._through(side.handle(event, now), now)
+            case hop.Gone(link):
+                outputs = self._through(self.asks.gone(link), now)
+                return outputs + self._through(self._side(link).handle(event, now), now)
+            case hop.Heard(link):
+                return self._through(self._side(link).handle(event, now), now)
+            case _:
+                return self._through(self.subscriber.handle(event, now), now)
+
+    def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
+        if self.below.owns(link):
+            return self.below
+        return self.peers if self.peers.owns(link) else self.subscriber
+
+    def _through(self, inner: Iterable[_Inner], now: float) -> list[Output]:
+        outputs: list[Output] = []
+        for one in inner:
+            if isinstance(one, _OUTWARD):
+                outputs.append(one)
+            elif isinstance(one, asks.Asked):
+                outputs += self._asked(one, now)
+            else:
+                outputs += self._inside(one, now)
+        return outputs
+
+    def _inside(self, one: _Inner, now: float) -> list[Output]:
+        match one:
+            case intake.Changed():
+                return self._changed(now)
+            case intake.Refused(version, digest, refusal):
+                self._refused = (version, digest, refusal)
+            case subscriber.Freshened(raw):
+                self.peers.freshen(raw)
+                self.below.freshen(raw)
+            case subscriber.TellAgain():
+                self._said = None
+            case subscriber.RaiseBoot(known):
+                return [events.RaiseBoot(known)]
+            case publisher.UpwardOffer(link, offer):
+                return self._through(self.intake.offered(link, offer), now)
+            case publisher.UpwardChunk(link, chunk):
+                return self._through(self.intake.piece(link, chunk), now)
+            case publisher.ChildUp() | publisher.ChildAck() | publisher.ChildDown():
+                self._child(one)
+            case _:
+                pass
+        return []
+
+    def _child(self, one: publisher.ChildUp | publisher.ChildAck | publisher.ChildDown) -> None:
+        match one:
+            case publisher.ChildUp(link):
+                child = self.below.children.get(link)
+                if child is not None:
+                    self._node_said(child, child.ack)
+            case publisher.ChildAck(link, state):
+                child = self.below.children.get(link)
+                if child is not None:
+                    self._node_said(child, state)
+            case publisher.ChildDown(child):
+                self._node_said(child, None)
+
+    def _node_said(self, child: publisher.Child, ack: messages.AckState | None) -> None:
+        """A node's ack lives as long as its link: a node that cannot be heard is not ready."""
+        one = self.nodes.get(names.NodeName(child.hello.name))
+        if child.hello.kind is messages.ChildKind.NODE and one is not None:
+            one.ack = ack
+
+    # --- configuration --------------------------------------------------------------------------------------------
+
+    def _changed(self, now: float) -> list[Output]:
+        """Something newer is durable: another target, trust, or the own admission."""
+        if self._refused is not None and self._refused[0] <= self.content.version:
+            self._refused = None
+        self._plan()
+        outputs = self._through(self.peers.publish(self.content), now)
+        return outputs + self._through(self.subscriber.follow(self._parents(), now), now)
+
+    def _plan(self) -> None:
+        """What the accepted document wants of this server."""
+        own, expanded = self.admission, self.expanded
+        planned = (
+            topology.nodes(expanded, own.name)
+            if self.placed and expanded is not None and own is not None
+            else ()
+        )
+        by_name = {one.name: one for one in planned}
+        for name, known in self.nodes.items():
+            if known.planned != by_name.get(name):
+                known.configured()
+            known.planned = by_name.get(name)
+        for name, one in by_name.items():
+            if name not in self.nodes:
+                self.nodes[name] = node.Node(name)
+                self.nodes[name].planned = one
+
+    def _parents(self) -> tuple[hop.Parent, ...]:
+        """Best first: by the document, then the addresses of the own admission, then where it joined."""
+        own, expanded = self.admission, self.expanded
+        found: list[hop.Parent] = []
+        if expanded is not None:
+            listed = (
+                topology.parents(expanded, own.name)
+                if self.placed and own
+                else topology.coordinator_parents(expanded)
+            )
+            found += [hop.Parent(p.server, p.address, p.port) for p in listed]
+        if own is not None:
+            found += [hop.Parent(p.server, p.address, p.port) for p in own.parents]
+        places = {(p.address, p.port): p for p in reversed([*found, *self._joined])}
+        return tuple(dict.fromkeys(places[p.address, p.port] for p in [*found, *self._joined]))
+
+    # --- nodes ----------------------------------------------------------------------------------------------------
+
+    def _node_input(self, event: events.NodeInput, now: float) -> list[Output]:
+        match event:
+            case events.NodeAdopted(name, process):
+                one = self.nodes.setdefault(name, node.Node(name))
+                return self._supervise(name, one.process.handle(machine.Adopted(process), now))
+            case events.NodeStarted(name, process):
+                return self._told(name, machine.Started(process), now)
+            case events.NodeNotStarted(name, detail):
+                return self._told(name, machine.SpawnFailed(detail), now)
+            case events.NodeExited(name, ended):
+                return self._told(name, machine.Exited(ended), now)
+            case events.Begin():
+                self._began = True
+                return self._changed(now)
+            case events.Retry():
+                return self._retry()
+            case events.StopNodes():
+                self._stopping = True
+                return []
+
+    def _told(self, name: names.NodeName, event: machine.Input, now: float) -> list[Output]:
+        one = self.nodes.get(name)
+        return [] if one is None else self._supervise(name, one.process.handle(event, now))
+
+    def _supervise(self, name: names.NodeName, made: tuple[machine.Output, ...]) -> list[Output]:
+        one = self.nodes[name]
+        outputs: list[Output] = []
+        for act in one.heard(made):
+            match act:
+                case machine.Spawn():
+                    outputs.append(events.SpawnNode(name, one.given_up, self.content.trust.raw))
+                case machine.Signal(process, signal, group):
+                    outputs.append(events.SignalNode(name, process, signal, group))
+                case _:
+                    pass
+        return outputs
+
+    def _retry(self) -> list[Output]:
+        self.intake.again()
+        self._refused = None
+        for one in self.nodes.values():
+            one.configured()
+        return []
+
+    def _steer(self, now: float) -> list[Output]:
+        """Move what is observed towards what is wanted, one step."""
+        if not self._began:
+            return []
+        wanted = frozenset(
+            n for n, one in self.nodes.items() if one.planned is not None and not self._stopping
+        )
+        actions = reconcile.reconcile(wanted, {n: one.process.state for n, one in self.nodes.items()})
+        outputs: list[Output] = []
+        for name in actions.stop:
+            stop = machine.Want(machine.Wanted.STOPPED)
+            outputs += self._supervise(name, self.nodes[name].process.handle(stop, now))
+        for name in actions.start:
+            run = machine.Want(machine.Wanted.RUNNING)
+            outputs += self._supervise(name, self.nodes[name].process.handle(run, now))
+        if actions.settled:
+            outputs += self._settled(wanted, now)
+        return outputs
+
+    def _settled(self, wanted: frozenset[names.NodeName], now: float) -> list[Output]:
+        """Nothing unwanted runs: what is wanted gets the configuration."""
+        if self._stopping:
+            self._stopping = False
+            self._began = False
+            return [events.AllStopped()]
+        gone = [name for name in self.nodes if name not in wanted]
+        for name in gone:
+            del self.nodes[name]
+        outputs: list[Output] = [events.NodeGone(name) for name in gone]
+        if self.below.content is not self.content:
+            outputs += self._through(self.below.publish(self.content), now)
+        return outputs
+
+    # --- asks -----------------------------------------------------------------------------------------------------
+
+    def _asked(self, asked: asks.Asked, now: float) -> list[Output]:
+        """The table of verbs: from above, from a local program, from anyone else nothing."""
+        local = self.below.children.get(asked.link)
+        is_local = local is not None and local.hello.kind is messages.ChildKind.LOCAL
+        from_above = asked.link == self.subscriber.link
+        if asked.verb in DOWNWARD_VERBS and (is_local or from_above):
+            data = msgspec.json.encode(self.status(now))
+            return self._through(self.asks.answer(asked.link, asked.id, "", data), now)
+        if is_local and asked.verb in UPWARD_VERBS:
+            owner = asks.Owner(asked.link, asked.id)
+            up = self.subscriber.link
+            return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
+        if is_local and asked.verb in {"stop", "retry"}:
+            done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
+            event = events.StopNodes() if asked.verb == "stop" else events.Retry()
+            return done + self._node_input(event, now)
+        return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
+
+    def status(self, now: float) -> status.Status:
+        """What this server says of itself."""
+        own, said, parent = self.admission, self._said or self._verdict(), self.subscriber.parent
+        stale = self.subscriber.stale_since(now)
+        state = "unknown" if own is None else own.state.value
+        return status.Status(
+            server="" if own is None else own.name,
+            site="" if own is None else own.site,
+            state="leaving" if state == "placed" and not self.placed else state,
+            accepted=str(self.content.version),
+            digest=self.content.digest,
+            level=said.level.word,
+            outcome=said.outcome.value,
+            detail=f"{said.code}: {said.detail}" if said.code else said.detail,
+            boot=self._epoch.boot,
+            parent="" if parent is None else f"{parent.server} {parent.address}:{parent.port}",
+            stale_since_s=None if stale is None else now - stale,
+            nodes=tuple(status.of_node(one) for _name, one in sorted(self.nodes.items())),
+        )
+
+    # --- the own ack ----------------------------------------------------------------------------------------------
+
+    def _verdict(self) -> acks.Verdict:
+        if self._refused is not None:
+            return acks.refused(*self._refused)
+        return acks.roll_up(self.content.version, self.content.digest, self.nodes, placed=self.placed)
+
+    def _say(self) -> tuple[Output, ...]:
+        """Tell the parent as soon as the truth has changed."""
+        if not self._began or self.content.target is None:
+            return ()
+        verdict = self._verdict()
+        if verdict == self._said:
+            return ()
+        self._said = verdict
+        self._epoch = names.Epoch(self._epoch.boot, self._epoch.seq + 1)
+        told = self.subscriber.tell(verdict.state(self._epoch))
+        return tuple(one for one in told if isinstance(one, _OUTWARD))

@@ -1,0 +1,70 @@
+"""What a ServerShell says of itself when asked (`status`), as JSON; read-only, for MIC and for the local command."""
+
+import msgspec
+
+from coordinator import names
+from nodeagent.servershell import node
+from nodeagent.supervision import machine
+
+
+class RoleStatus(msgspec.Struct, frozen=True):
+    role: str
+    type: str
+    health: str
+    level: str
+    revision: str
+    code: str
+    detail: str
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    node: str
+    state: str
+    pid: int
+    restarts: int
+    roles: tuple[RoleStatus, ...]
+
+
+class Status(msgspec.Struct, frozen=True):
+    server: str
+    site: str
+    state: str
+    """`placed`, `parked` or `leaving`."""
+    accepted: str
+    digest: str
+    level: str
+    outcome: str
+    detail: str
+    boot: int
+    parent: str
+    stale_since_s: float | None
+    """Seconds ago of MIC's last sign of life where that is too long; None if all is well."""
+    nodes: tuple[NodeStatus, ...]
+
+
+_HEALTH = {
+    machine.State.STOPPED: "stopped",
+    machine.State.STARTING: "progressing",
+    machine.State.STOPPING: "progressing",
+    machine.State.KILLING: "progressing",
+    machine.State.BACKOFF: "failed",
+}
+
+
+def of_node(one: node.Node) -> NodeStatus:
+    """A node and its roles, as its last ack says."""
+    told = {} if one.ack is None else {ack.role: ack for ack in one.ack.roles}
+    revision = "" if one.ack is None else str(one.ack.version)
+    planned = () if one.planned is None else one.planned.roles
+    roles = []
+    for role in planned:
+        ack = told.get(role.name)
+        health = _HEALTH.get(one.process.state, "progressing")
+        if ack is not None and one.process.state is machine.State.RUNNING:
+            health = "healthy" if ack.level.word == "ready" else "progressing"
+            health = "failed" if ack.outcome.value != "ok" else health
+        level = "none" if ack is None else ack.level.word
+        code, detail = ("", one.trouble) if ack is None else (ack.code, ack.detail)
+        roles.append(RoleStatus(role.name, role.type, health, level, revision, code, detail))
+    pid = 0 if one.process.process is None else one.process.process.pid
+    return NodeStatus(names.NodeName(one.name), one.process.state.value, pid, one.restarts, tuple(roles))
