@@ -3,7 +3,7 @@
 import re
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$"
+PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)$(?!\n)"
 _FORM = re.compile(PATTERN)
 
 

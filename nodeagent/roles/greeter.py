@@ -7,7 +7,7 @@ import anyio
 import anyio.abc
 
 from coordinator import limits, role
-from nodeagent.roles import durations, greeter_type, ports
+from nodeagent.roles import durations, greeter_params, ports
 
 WRITE_TIMEOUT_S = 5.0
 
@@ -16,12 +16,14 @@ class GreeterRole:
     """One listener on the role's address."""
 
     def __init__(self) -> None:
-        self._params: greeter_type.GreeterParams | None = None
+        self._params: greeter_params.GreeterParams | None = None
         self._context: role.Context | None = None
         self._listener: anyio.abc.Listener[anyio.abc.SocketStream] | None = None
+        self._serving = anyio.CancelScope()
+        self._closed = anyio.Event()
         self._report = role.Report(role.Health.STOPPED)
 
-    async def start(self, params: greeter_type.GreeterParams, context: role.Context) -> None:
+    async def start(self, params: greeter_params.GreeterParams, context: role.Context) -> None:
         """Raises RoleRefusedError: `port_taken`, `address_missing`, `cannot_listen`."""
         self._params, self._context = params, context
         try:
@@ -37,7 +39,9 @@ class GreeterRole:
         else:
             self._report = role.Report(role.Health.HEALTHY)
 
-    async def apply(self, old: greeter_type.GreeterParams, new: greeter_type.GreeterParams) -> role.Applied:
+    async def apply(
+        self, old: greeter_params.GreeterParams, new: greeter_params.GreeterParams
+    ) -> role.Applied:
         """A greeting hot, a port by restart."""
         if old.port != new.port:
             return role.RestartNeeded(f"port {old.port} -> {new.port}")
@@ -48,11 +52,11 @@ class GreeterRole:
         """The next answer names the new revision by itself."""
 
     async def stop(self) -> None:
-        """Close the listener; answers under way are cut with the background."""
+        """Return once the port is free; answers under way are cut."""
         self._report = role.Report(role.Health.STOPPED)
+        self._serving.cancel()
         if self._listener is not None:
-            await self._listener.aclose()
-            self._listener = None
+            await self._closed.wait()
 
     def report(self) -> role.Report:
         return self._report
@@ -67,10 +71,11 @@ class GreeterRole:
     async def _serve(self) -> None:
         assert self._listener is not None
         try:
-            await self._listener.serve(self._greet)
-        except anyio.ClosedResourceError:
-            if self._listener is not None:
-                raise
+            async with self._listener:
+                with self._serving:
+                    await self._listener.serve(self._greet)
+        finally:
+            self._closed.set()
 
     async def _greet(self, stream: anyio.abc.SocketStream) -> None:
         async with stream:

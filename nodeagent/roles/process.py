@@ -10,7 +10,7 @@ import pathlib
 import anyio
 
 from coordinator import effects, limits, role
-from nodeagent.roles import durations, process_type, program
+from nodeagent.roles import durations, process_params, program
 from nodeagent.supervision import keeper, leftovers, machine, output
 
 PROBE_FIRST_S = 0.05
@@ -32,7 +32,7 @@ class ProcessRole:
         self._looping = ""
         self._ended = ""
 
-    async def start(self, params: process_type.ProcessParams, context: role.Context) -> None:
+    async def start(self, params: process_params.ProcessParams, context: role.Context) -> None:
         """Raises RoleRefusedError: see `program.Program.check`, or `cannot_start`."""
         self._program = program.Program(params, context)
         leftovers.end(pathlib.Path(context.node_directory), context.role)
@@ -46,7 +46,9 @@ class ProcessRole:
         if await self._keeper.until(machine.State.RUNNING, machine.State.BACKOFF) is machine.State.BACKOFF:
             raise role.RoleRefusedError("cannot_start", self._ended)
 
-    async def apply(self, old: process_type.ProcessParams, new: process_type.ProcessParams) -> role.Applied:
+    async def apply(
+        self, old: process_params.ProcessParams, new: process_params.ProcessParams
+    ) -> role.Applied:
         """Files alone hot, by the reload signal; everything else by restart."""
         now, keeping = self._running()
         wanted = program.Program(new, now.context)
@@ -54,13 +56,13 @@ class ProcessRole:
             wanted.check(port_is_ours=old.ready.tcp == new.ready.tcp)
         except role.RoleRefusedError as error:
             return role.Refused(error.code, error.detail)
-        if not process_type.hot(old, new) or keeping.state is not machine.State.RUNNING:
-            return role.RestartNeeded(", ".join(process_type.changed(old, new)))
+        if not process_params.hot(old, new) or keeping.state is not machine.State.RUNNING:
+            return role.RestartNeeded(", ".join(process_params.changed(old, new)))
         assert new.reload is not None
         self._program = wanted
         wanted.write_files()
         self._say(role.Report(role.Health.PROGRESSING, "reloading"))
-        keeping.signal(process_type.signal_number(new.reload))
+        keeping.signal(process_params.signal_number(new.reload))
         self._begin_probing()
         return role.AppliedHot()
 
@@ -80,9 +82,9 @@ class ProcessRole:
     def report(self) -> role.Report:
         return self._report
 
-    def _keep(self, params: process_type.ProcessParams, context: role.Context) -> keeper.Keeper:
+    def _keep(self, params: process_params.ProcessParams, context: role.Context) -> keeper.Keeper:
         policy = machine.Policy(
-            stop_signal=process_type.signal_number(params.stop.signal),
+            stop_signal=process_params.signal_number(params.stop.signal),
             stop_timeout_s=durations.seconds(params.stop.timeout),
         )
         return keeper.Keeper(

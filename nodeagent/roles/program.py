@@ -11,7 +11,7 @@ import socket
 import msgspec
 
 from coordinator import effects, role
-from nodeagent.roles import ports, process_type
+from nodeagent.roles import ports, process_params
 from nodeagent.supervision import leftovers
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -20,7 +20,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Program(msgspec.Struct, frozen=True):
     """Parameters in their place."""
 
-    params: process_type.ProcessParams
+    params: process_params.ProcessParams
     context: role.Context
 
     @property

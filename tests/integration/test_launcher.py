@@ -221,9 +221,7 @@ class Kept:
 async def test_a_program_that_ignores_the_signal_is_killed_when_its_time_is_over(
     tmp_path: pathlib.Path,
 ) -> None:
-    kept = Kept(
-        processes.command(tmp_path, *processes.python(STUBBORN)), machine.Policy(stop_timeout_s=0.2)
-    )
+    kept = Kept(processes.command(tmp_path, *processes.python(STUBBORN)), machine.Policy(stop_timeout_s=0.2))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(kept.keeper.run)
         kept.keeper.want(machine.Wanted.RUNNING)
