@@ -10,6 +10,7 @@ from coordinator import role
 from coordinator.config import findings, model, rules_names, rules_params, rules_places, scope
 
 _RULES: tuple[Callable[[scope.Scope, findings.Findings], None], ...] = (
+    rules_names.bounds,  # first: it is told even where there are more findings than are kept
     rules_params.overrides,
     rules_names.schema,
     rules_names.master_domain,
@@ -29,7 +30,6 @@ _RULES: tuple[Callable[[scope.Scope, findings.Findings], None], ...] = (
     rules_params.params,
     rules_places.domains,
     rules_places.requirements,
-    rules_names.bounds,
 )
 
 
