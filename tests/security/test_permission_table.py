@@ -1,0 +1,62 @@
+"""The authorization matrix: whatever is reachable has a row that says who may, and there is no way around the table."""
+
+import pytest
+
+from coordinator.api import routes, server
+from coordinator.host import clock, metrics
+from coordinator.tiers import requests
+from tests import upstream
+
+Permission = routes.Permission
+
+API_MATRIX: dict[tuple[str, str], routes.Permission] = {
+    ("POST", "/api/admin/v1/cfg/revisions"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/cfg/validate"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/cfg/plan"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/cfg/apply"): Permission.ADMINISTRATOR,
+    ("POST", "/api/admin/v1/cfg/rollback"): Permission.ADMINISTRATOR,
+    ("POST", "/api/admin/v1/servers"): Permission.ADMINISTRATOR,
+    ("GET", "/api/admin/v1/cfg/rollouts/{rollout}"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/status"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/servers/{server}"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/revisions"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/revisions/{revision}"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/revisions/{revision}/document"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/whoami"): Permission.VIEWER,
+    ("GET", "/livez"): Permission.ANYONE,
+    ("GET", "/readyz"): Permission.ANYONE,
+    ("GET", "/metrics"): Permission.ANYONE,
+    ("GET", "/api/openapi.json"): Permission.ANYONE,
+}
+"""Written twice on purpose, here and in the product: a change of who may is a change of both."""
+
+
+@pytest.mark.anyio
+async def test_whatever_the_router_serves_has_a_row_and_nothing_else_is_served() -> None:
+    app = server.application(
+        upstream.FakeUpstream(), clock.SystemClock(), clock.SystemRandom(), metrics.Metrics()
+    )
+    served = {
+        (route.method, route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert served == set(API_MATRIX)
+
+
+def test_the_table_of_routes_agrees_with_the_matrix() -> None:
+    table = {(route.method, route.path): route.permission for route in routes.ROUTES}
+    table |= {("GET", path): Permission.ANYONE for path in routes.OPEN}
+    assert table == API_MATRIX
+
+
+def test_one_verb_needs_the_same_permission_wherever_it_is_asked() -> None:
+    needed: dict[requests.Verb, set[routes.Permission]] = {}
+    for route in routes.ROUTES:
+        needed.setdefault(route.verb, set()).add(route.permission)
+    assert {verb: some for verb, some in needed.items() if len(some) != 1} == {}
+
+
+def test_nothing_that_changes_the_system_is_open_to_those_who_only_look() -> None:
+    weak = {Permission.ANYONE, Permission.VIEWER}
+    assert [route.path for route in routes.ROUTES if route.mutates and route.permission in weak] == []
