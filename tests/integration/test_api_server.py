@@ -8,6 +8,7 @@ import aiohttp
 import anyio
 import msgspec
 import pytest
+import yarl
 
 from coordinator import errors, limits
 from coordinator.api import problems, routes, server
@@ -188,9 +189,7 @@ async def test_a_request_that_is_off_is_told_so(
     mic = upstream.FakeUpstream()
     async with (
         serving(mic) as client,
-        client.request(
-            method, client._base_url.join(_encoded(path)), data=body or None, headers=headers
-        ) as response,  # type: ignore[union-attr]
+        client.request(method, yarl.URL(path, encoded=True), data=body or None, headers=headers) as response,
     ):
         assert response.status == status
         if code:
