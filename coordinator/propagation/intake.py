@@ -60,8 +60,16 @@ class Intake:
     """See the module."""
 
     def __init__(
-        self, content: mirror.Content, shelf: bodies.Shelf, cluster: names.ClusterId, check: Check
+        self,
+        content: mirror.Content,
+        shelf: bodies.Shelf,
+        cluster: names.ClusterId,
+        check: Check,
+        *,
+        floor: names.Version = names.NO_VERSION,
     ) -> None:
+        """`floor`: accepted once, and its body lost since (a damaged disk); nothing older is taken."""
+        self._floor = floor
         self.content = content
         self.shelf = shelf
         self.keyring = signing.Keyring(cluster, content.trust.content)
@@ -122,6 +130,8 @@ class Intake:
 
     def _consider_target(self, link: names.LinkId, signed: mirror.SignedTarget) -> list[Output]:
         new, held = signed.content, self._newest_target()
+        if new.version < self._floor:
+            return [_warning("target older than accepted", link, f"got {new.version}, have {self._floor}")]
         if held is not None:
             old = held.content
             if new.serial == old.serial and signed.raw != held.raw:

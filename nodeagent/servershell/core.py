@@ -73,12 +73,15 @@ class Shell:
         shelf: bodies.Shelf,
         boot: int,
         joined: tuple[hop.Parent, ...],
+        floor: names.Version = names.NO_VERSION,
     ) -> None:
-        """`joined` are the connection points of the identity, tried last and by servers without a place."""
+        """`joined` are the connection points of the identity, tried last and by servers without a place; `floor` is
+        what was accepted before, where its body is lost.
+        """
         self.me = me
         self.nodes: dict[names.NodeName, node.Node] = {}
         self.reader = gates.Reader()
-        self.intake = intake.Intake(content, shelf, me.cluster, self._check)
+        self.intake = intake.Intake(content, shelf, me.cluster, self._check, floor=floor)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot)
         self.peers = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_peer)
         self.below = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_local)
