@@ -7,7 +7,7 @@ Law: outputs are performed in the order given, and an input that arises meanwhil
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -28,7 +28,9 @@ class Machine(Protocol):
         """Monotonic second at which `Tick` is due."""
         ...
 
-    def handle(self, event: events.Input, now: float) -> tuple[object, ...]: ...
+    def handle(self, event: Any, now: float) -> tuple[object, ...]:  # noqa: ANN401 each tier has inputs of its own beside the hop's
+        """One input; outputs in the order in which they are to be performed."""
+        ...
 
     def drained(self, link: names.LinkId, now: float) -> tuple[object, ...]: ...
 
@@ -76,7 +78,7 @@ class Driver:
         self._perform = perform
         self._book = book
         self._links: dict[names.LinkId, link.Link] = {}
-        self._inbox: deque[events.Input] = deque()
+        self._inbox: deque[object] = deque()
         self._busy = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[serve.Server] = []
@@ -107,7 +109,7 @@ class Driver:
         self._servers.append(server)
         return server
 
-    def feed(self, event: events.Input) -> None:
+    def feed(self, event: object) -> None:
         """One input for the machine; its outputs are performed before this returns, unless one is under way."""
         self._inbox.append(event)
         self._work()
