@@ -55,7 +55,7 @@ class Host:
     ) -> None:
         """The server has accepted this configuration; `roles` are all of this node in it. Returns at once."""
         self._view = view
-        self._put(events.Configured(view, tuple(roles), given_up))
+        self._put(events.Configured(view, tuple(map(_plain, roles)), given_up))
 
     def retry(self) -> None:
         """Try again what was refused or failed."""
@@ -141,3 +141,8 @@ class Host:
             except (OSError, msgspec.DecodeError):
                 log.crashed("last good parameters not read", file=name)
         self._inbox.appendleft(events.Recalled(tuple(recalled)))
+
+
+def _plain(wanted: events.WantedRole) -> events.WantedRole:
+    """As it is read back from memory, so that equal parameters compare equal whatever made them."""
+    return msgspec.json.decode(msgspec.json.encode(wanted), type=events.WantedRole)

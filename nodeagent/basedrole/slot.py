@@ -196,7 +196,9 @@ class Slot:
     def _remains(self) -> str:
         if self.running is None:
             return "nothing of it runs"
-        return "the wanted parameters run" if self.running == self.wanted else "the last good parameters run"
+        if self.running == self.wanted:
+            return "the wanted parameters run"
+        return f"the {'last good' if self.running == self.good else 'former'} parameters run"
 
     def _steer(self, now: float) -> tuple[events.RoleOutput, ...]:
         """With no operation under way: begin the one that leads to what is wanted."""
@@ -281,7 +283,8 @@ class Slot:
         """What is about to be replaced becomes the parameters to fall back on."""
         if self._report.health is role.Health.HEALTHY:
             return self._remember()
-        self.good = self.good or self.running
+        if self._report.health is not role.Health.FAILED:
+            self.good = self.good or self.running
         return ()
 
     def _remember(self) -> tuple[events.RoleOutput, ...]:

@@ -14,9 +14,10 @@ import contextlib
 import ctypes
 import os
 import pathlib
+import select
 import signal as signals
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import anyio
 
@@ -99,6 +100,26 @@ class LinuxLauncher:
         self._ended[process] = result.si_status if exited else -result.si_status
         while len(self._ended) > REMEMBERED_EXITS:
             del self._ended[next(iter(self._ended))]
+
+
+def end_now(processes: Iterable[effects.ProcessId], within_s: float) -> None:
+    """Kill them and see them gone, so that what they held (ports, files) is free. Blocks; a kill takes milliseconds,
+    and a process that the kernel cannot end (waiting for a dead disk) is left after `within_s`.
+    """
+    with contextlib.ExitStack() as stack:
+        dying = select.poll()
+        waiting = 0
+        for process in processes:
+            descriptor = stack.enter_context(_descriptor(process))
+            if descriptor is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signals.pidfd_send_signal(descriptor, signals.SIGKILL)
+                dying.register(descriptor, select.POLLIN)
+                waiting += 1
+        while waiting and (gone := dying.poll(within_s * 1000)):
+            for descriptor, _ in gone:
+                dying.unregister(descriptor)
+                waiting -= 1
 
 
 def session_of(process: effects.ProcessId) -> tuple[effects.ProcessId, ...]:

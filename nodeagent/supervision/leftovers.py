@@ -11,7 +11,6 @@ its programs. Nothing but processes that bear a trace of this very directory is 
 import contextlib
 import os
 import pathlib
-import signal
 
 import msgspec
 
@@ -21,11 +20,12 @@ from nodeagent.supervision import launcher, procfs
 MARK = "TIERCAST_NODE_DIRECTORY"
 ROLE_MARK = "TIERCAST_ROLE"
 RECORDS = "processes"
+GONE_WITHIN_S = 0.5  # per round; the caller's event loop waits that long at worst
 
 
 def mark(directory: pathlib.Path, role: str) -> dict[str, str]:
     """To be put into the environment of everything that a role of the node starts."""
-    return {MARK: str(directory), ROLE_MARK: role}
+    return {MARK: str(directory.resolve()), ROLE_MARK: role}
 
 
 def record(directory: pathlib.Path, role: str, process: effects.ProcessId) -> None:
@@ -53,7 +53,7 @@ def find(directory: pathlib.Path, role: str | None = None) -> tuple[effects.Proc
     for process in recorded(directory, role):
         if process.boot_id == procfs.boot_id():
             found.update(launcher.session_of(process))
-    marks = {f"{MARK}={directory}".encode()}
+    marks = {f"{MARK}={directory.resolve()}".encode()}
     if role is not None:
         marks.add(f"{ROLE_MARK}={role}".encode())
     for stat in procfs.processes():
@@ -63,16 +63,14 @@ def find(directory: pathlib.Path, role: str | None = None) -> tuple[effects.Proc
 
 
 def end(directory: pathlib.Path, role: str | None = None) -> tuple[effects.ProcessId, ...]:
-    """Kill it all, at once and for good; returns what was found."""
-    killer = launcher.LinuxLauncher()
+    """Kill it all, at once and for good; returns what was found. Nothing of it runs afterwards."""
     ended: dict[effects.ProcessId, None] = {}
     for _ in range(launcher.SWEEPS):
         present = find(directory, role)
-        for process in present:
-            killer.kill(process, signal.SIGKILL, group=False)
-            ended[process] = None
         if not present:
             break
+        launcher.end_now(present, GONE_WITHIN_S)
+        ended.update(dict.fromkeys(present))
     for path in (directory / RECORDS).glob("*.json"):
         if role is None or path == _record_path(directory, role):
             path.unlink(missing_ok=True)

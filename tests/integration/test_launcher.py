@@ -164,6 +164,41 @@ async def test_the_offspring_of_a_killed_node_is_gone_or_found(tmp_path: pathlib
 
 
 @asynchronous
+async def test_a_killed_node_is_started_again_only_when_nothing_of_it_is_left(
+    tmp_path: pathlib.Path,
+) -> None:
+    directory = tmp_path / "node"
+    directory.mkdir()
+    mark = leftovers.mark(directory, "web1")
+    work = processes.command(directory, *processes.python(FAMILY), **mark)
+    node = processes.command(tmp_path, sys.executable, "-c", NODE, msgspec.json.encode(work).decode())
+    swept: list[int] = []
+    notices: list[keeper.Notice] = []
+    kept = keeper.Keeper(
+        launcher.LinuxLauncher(),
+        clock.SystemClock(),
+        lambda: node,
+        notices.append,
+        sweep=lambda: swept.append(len(leftovers.end(directory))),
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(kept.run)
+        kept.want(machine.Wanted.RUNNING)
+        await processes.eventually(lambda: len(processes.marked(directory)) == 3)
+        before = set(processes.marked(directory))
+        kept.signal(signal.SIGKILL)
+        await kept.until(machine.State.BACKOFF)
+        assert not processes.marked(directory)
+        await processes.eventually(lambda: len(processes.marked(directory)) == 3)
+        assert not before & set(processes.marked(directory))
+        kept.want(machine.Wanted.STOPPED)
+        await kept.until(machine.State.STOPPED)
+        tasks.cancel_scope.cancel()
+    assert len(swept) == 2
+    assert not processes.marked(directory)
+
+
+@asynchronous
 async def test_leftovers_are_found_by_their_record_where_they_bear_no_mark(tmp_path: pathlib.Path) -> None:
     one = launcher.LinuxLauncher()
     process = one.spawn(processes.command(tmp_path, "sh", "-c", "sleep 1000 & wait"))

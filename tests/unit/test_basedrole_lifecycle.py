@@ -189,6 +189,16 @@ def test_parameters_that_were_healthy_for_long_are_the_good_ones() -> None:
     assert node.says() == (2, "accepted", "failed", "crash_loop")
 
 
+def test_parameters_that_failed_are_no_good_ones() -> None:
+    node = Node()
+    node.feed(configured(1, wanted(a=1)), events.RoleStarted(ONE))
+    node.feed(events.Reported(ONE, role.Report(role.Health.FAILED, "crash_loop")))
+    node.feed(configured(2, wanted(a=2)), events.RoleRefused(ONE, "params", "no"))
+    assert node.ack is not None
+    assert node.ack.roles[0].detail == "no; the former parameters run"
+    assert node.machine.slots[ONE].good is None
+
+
 def test_remembered_parameters_are_fallen_back_on_in_the_next_life() -> None:
     node = Node()
     node.feed(events.Recalled((wanted(a=1),)), configured(2, wanted(a=2)))
