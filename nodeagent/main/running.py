@@ -1,0 +1,107 @@
+"""`server run`: this machine's ServerShell in the foreground, from its directory or from an enrolled identity file."""
+
+import pathlib
+import signal
+import sys
+
+import anyio
+import anyio.abc
+import msgspec
+
+from coordinator import errors, names
+from coordinator.hop import credentials, driver
+from coordinator.host import clock, disk, lock, logs, settings
+from coordinator.propagation import events as hop
+from coordinator.propagation import mirror
+from coordinator.trust import authority, signing
+from nodeagent.servershell import shell
+from nodeagent.supervision import launcher
+
+TRUST_FILE = "identity/trust"
+ADMISSION_FILE = "identity/admission"
+JOINED_FILE = "identity/joined"
+_LOG = logs.Log("servershell")
+_JOINED = msgspec.json.Decoder(tuple[tuple[str, int], ...])
+
+
+def adopt_identity(layout: settings.Layout, file: pathlib.Path) -> None:
+    """Lay out the directory of an enrolled server from its identity file; again with the same file does nothing.
+
+    Raises `InUseError` where another identity lives here, `DamagedError` on a bad file, `OSError`.
+    """
+    bundle = authority.unbundle(file.read_bytes())
+    root = disk.DirectoryDisk(layout.root)
+    present = root.read(authority.DIRECTORY + "server.pem")
+    if present is not None:
+        if present == bundle.identity.cert_pem:
+            return
+        hint = "name another directory with --dir"
+        raise errors.InUseError(f"{layout.root} belongs to another server's identity", hint=hint)
+    signing.Keyring.trusting(bundle.trust, bundle.identity.cluster)
+    root.write(TRUST_FILE, bundle.trust)
+    root.write(ADMISSION_FILE, bundle.admission)
+    root.write(JOINED_FILE, msgspec.json.encode(bundle.parents))
+    bundle.identity.save(root)
+
+
+def place(layout: settings.Layout, local_address: str | None) -> shell.Place:
+    """What stands in the directory. Raises `NotFoundError`, `DamagedError`."""
+    root = disk.DirectoryDisk(layout.root)
+    identity = authority.Identity.load(root)
+    trust = root.read(TRUST_FILE)
+    if trust is None:
+        raise errors.DamagedError(f"{layout.root / TRUST_FILE} is missing", hint="enroll this server again")
+    joined = _JOINED.decode(root.read(JOINED_FILE) or b"[]")
+    system = clock.SystemClock()
+    ground = driver.Ground(
+        system, clock.SystemRandom(), credentials.Credentials(identity, system), local_address
+    )
+    parents = tuple(hop.Parent(names.ServerName(""), address, port) for address, port in joined)
+    return shell.Place(layout, identity, trust, parents, ground, launcher.LinuxLauncher())
+
+
+def first_admission(
+    layout: settings.Layout, at: shell.Place, book_objects: dict[str, bytes]
+) -> dict[str, bytes]:
+    """The admission of the identity file, until the ledger has a newer one."""
+    raw = disk.DirectoryDisk(layout.root).read(ADMISSION_FILE)
+    key = mirror.ADMISSION_PREFIX + at.identity.server_id
+    return {} if raw is None or key in book_objects else {key: raw}
+
+
+def run(layout: settings.Layout, local_address: str | None, log_level: str) -> int:
+    """Until SIGTERM (nodes go on) or `server stop` (nodes end first). Exit status."""
+    logs.configure(level=log_level)
+    for folder in (layout.run, layout.logs, layout.nodes, layout.state):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    with lock.DirectoryLock(layout.root):
+        at = place(layout, local_address)
+        anyio.run(_serve, layout, at)
+    return 0
+
+
+async def _serve(layout: settings.Layout, at: shell.Place) -> None:
+    book = shell.open_book(layout)
+    missing = first_admission(layout, at, dict(book.load().objects))
+    if missing:
+        book.store(missing)
+    running = shell.ServerShell(at, book)
+
+    def ready() -> None:
+        own = running.machine.admission
+        name = "" if own is None else own.name
+        _LOG.info("server runs", server=name, accepted=str(running.machine.content.version))
+        sys.stderr.flush()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_signal, tasks.cancel_scope)
+        await running.run(ready)
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        async for _ in received:
+            _LOG.info("ServerShell stops, its nodes go on")
+            scope.cancel()
+            return

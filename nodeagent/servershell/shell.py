@@ -1,0 +1,248 @@
+"""ServerShell, the root process of a server: performs what its machine (`core`) decides, on this machine.
+
+It starts worker nodes in sessions of their own and remembers each on disk, so that a ServerShell that comes back adopts
+the nodes that still run instead of restarting them.
+"""
+
+import contextlib
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable
+
+import anyio
+import anyio.abc
+import msgspec
+
+from coordinator import effects, errors, limits, names
+from coordinator.config import topology
+from coordinator.hop import driver, ledger, serve
+from coordinator.host import disk, logs, settings
+from coordinator.propagation import asks, bodies, messages, mirror, subscriber
+from coordinator.propagation import events as hop
+from coordinator.trust import authority, signing
+from nodeagent.servershell import core, events
+from nodeagent.supervision import leftovers, spec
+
+_LOG = logs.Log("servershell")
+PROCESS_FILE = "process.json"
+LISTEN_RETRY_S = 5.0
+SOCKET = "shell"
+_BOOTS_PER_START = 1 << 20  # starts of nodes within one life of a ServerShell
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a ServerShell stands on."""
+
+    layout: settings.Layout
+    identity: authority.Identity
+    trust: bytes
+    """The signed `trust` of the identity; a newer one may stand in the ledger."""
+    joined: tuple[hop.Parent, ...]
+    ground: driver.Ground
+    launcher: effects.Launcher
+
+
+def open_book(layout: settings.Layout) -> ledger.Ledger:
+    """The server's ledger. Raises `DamagedError`, `OSError`."""
+    return ledger.Ledger(disk.DirectoryDisk(layout.ledger))
+
+
+def load(place: Place, book: ledger.Ledger) -> tuple[mirror.Content, bodies.Shelf, names.Version]:
+    """The own copy, verified; what cannot be verified or read counts as not there, and is fetched again.
+
+    The third is the version below which nothing may be taken.
+    """
+    stored = book.load()
+    keyring = signing.Keyring.trusting(place.trust, place.identity.cluster)
+    first = mirror.Content(mirror.SignedTrust(place.trust, keyring.body))
+    shelf = bodies.Shelf()
+    try:
+        content = mirror.from_ledger({mirror.TRUST_KEY: place.trust, **stored.objects}, keyring)
+    except errors.SignatureError as problem:
+        _LOG.error("ledger does not verify", reason=problem.message)
+        return first, shelf, stored.accepted
+    if content.target is None:
+        return content, shelf, stored.accepted
+    body = book.body(content.digest)
+    if body is None or content.record is None:
+        _LOG.error("body of the accepted revision is lost", revision=content.version.revision)
+        return msgspec.structs.replace(content, target=None, record=None), shelf, stored.accepted
+    shelf.add(content.digest, body)
+    return content, shelf, stored.accepted
+
+
+class ServerShell:
+    """See the module."""
+
+    def __init__(self, place: Place, book: ledger.Ledger) -> None:
+        """To be made inside the running event loop."""
+        self._place = place
+        self._layout = place.layout
+        self._book = book
+        content, shelf, floor = load(place, self._book)
+        me = subscriber.Me(place.identity.cluster, messages.ChildKind.SHELL, "", place.identity.server_id)
+        boot = self._book.next_boot()
+        self.machine = core.Shell(me, content, shelf, boot, place.joined, floor)
+        self.driver = driver.Driver(self.machine, place.ground, self._perform, self._book)
+        self._node_boots = boot * _BOOTS_PER_START
+        self._tasks: anyio.abc.TaskGroup
+        self._stopped = anyio.Event()
+        self._listening: serve.Server | None = None
+        self._address = ""
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Until every node is stopped on request, or cancelled (then nodes go on). Raises what ends the driver."""
+        await self.driver.listen_unix(self._layout.socket(SOCKET))
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self._adopt()
+                self.driver.start()
+                self.driver.feed(events.Begin())
+                tasks.start_soon(self._listen)
+                tasks.start_soon(self._watch_driver)
+                ready()
+                await self._stopped.wait()
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.driver.close("ServerShell stops")
+
+    def stop(self) -> None:
+        """Stop every node, then this."""
+        self.driver.feed(events.StopNodes())
+
+    async def _watch_driver(self) -> None:
+        problem = await self.driver.failed
+        raise problem
+
+    # --- listening ------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Answer other servers (`newest`) at the address that the accepted document gives this one."""
+        while True:
+            wanted = self._control_address()
+            if wanted != self._address:
+                await self._move(wanted)
+            await anyio.sleep(LISTEN_RETRY_S if wanted != self._address else 1.0)
+
+    def _control_address(self) -> str:
+        own, expanded = self.machine.admission, self.machine.expanded
+        if own is None or expanded is None:
+            return ""
+        placed = topology.place(expanded.document, own.name)
+        return "" if placed is None else placed.control_address
+
+    async def _move(self, address: str) -> None:
+        if self._listening is not None:
+            await self._listening.close("the address changed")
+            self._listening, self._address = None, ""
+        if not address:
+            return
+        try:
+            self._listening = await self.driver.listen(address, limits.PORT_SHELL)
+            self._address = address
+        except errors.TiercastError as problem:
+            _LOG.warning("cannot listen", address=address, port=limits.PORT_SHELL, reason=problem.message)
+
+    # --- nodes ----------------------------------------------------------------------------------------------------
+
+    def _directory(self, name: names.NodeName) -> pathlib.Path:
+        return self._layout.nodes / name
+
+    def _adopt(self) -> None:
+        """Find what an earlier ServerShell started: take over what runs, sweep up after what does not."""
+        self._layout.nodes.mkdir(mode=0o700, exist_ok=True)
+        for directory in sorted(self._layout.nodes.iterdir()):
+            process = _recorded(directory)
+            name = names.NodeName(directory.name)
+            if process is not None and self._place.launcher.alive(process):
+                _LOG.info("node adopted", node=name, pid=process.pid)
+                self.driver.feed(events.NodeAdopted(name, process))
+                self._tasks.start_soon(self._await_end, name, process)
+            else:
+                leftovers.end(directory)
+
+    def _perform(self, output: object) -> None:
+        match output:
+            case events.SpawnNode(name, given_up, trust):
+                self._spawn(name, given_up, trust)
+            case events.SignalNode(name, process, signal, group):
+                _LOG.info("node signalled", node=name, pid=process.pid, signal=signal)
+                self._place.launcher.kill(process, signal, group=group)
+            case events.NodeGone(name):
+                shutil.rmtree(self._directory(name), ignore_errors=True)
+            case events.RaiseBoot(known):
+                self.driver.act(self.machine.booted(self._book.raise_boot(known + 1)))
+            case events.AllStopped():
+                self._stopped.set()
+            case asks.Asked() | asks.Answered() | hop.Accepted():
+                pass  # the machine answers every verb itself and asks nothing of its own
+            case _:
+                raise AssertionError(f"unknown output {output!r}")
+
+    def _spawn(self, name: names.NodeName, given_up: str, trust: bytes) -> None:
+        directory = self._directory(name)
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            leftovers.end(directory)
+            process = self._place.launcher.spawn(self._command(name, given_up, trust))
+            _record(directory, process)
+        except OSError as problem:
+            _LOG.error("node not started", node=name, reason=str(problem))
+            self.driver.feed(events.NodeNotStarted(name, str(problem)))
+            return
+        _LOG.info("node started", node=name, pid=process.pid)
+        self.driver.feed(events.NodeStarted(name, process))
+        self._tasks.start_soon(self._await_end, name, process)
+
+    def _command(self, name: names.NodeName, given_up: str, trust: bytes) -> effects.Command:
+        self._node_boots += 1
+        own = self.machine.admission
+        assert own is not None
+        directory = self._directory(name)
+        written = spec.write(
+            spec.Spec(
+                cluster=self._place.identity.cluster,
+                server=own.name,
+                node=name,
+                boot=self._node_boots,
+                trust=trust or self._place.trust,
+                socket=self._layout.socket(SOCKET),
+                server_directory=str(self._layout.root),
+                node_directory=str(directory),
+                version=self.machine.content.version,
+                given_up=given_up,
+            )
+        )
+        return effects.Command(
+            argv=(sys.executable, "-P", "-m", "nodeagent", "node", str(written)),
+            environment=_ENVIRONMENT,
+            directory=str(directory),
+            log_path=str(self._layout.logs / f"{name}.log"),
+        )
+
+    async def _await_end(self, name: names.NodeName, process: effects.ProcessId) -> None:
+        ended = await self._place.launcher.wait(process)
+        _LOG.info("node ended", node=name, pid=process.pid, status=ended.status)
+        leftovers.end(self._directory(name))
+        with contextlib.suppress(FileNotFoundError):
+            (self._directory(name) / PROCESS_FILE).unlink()
+        self.driver.feed(events.NodeExited(name, ended))
+
+
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+def _record(directory: pathlib.Path, process: effects.ProcessId) -> None:
+    fresh = directory / f"{PROCESS_FILE}.new"
+    fresh.write_bytes(msgspec.json.encode(process))
+    fresh.replace(directory / PROCESS_FILE)
+
+
+def _recorded(directory: pathlib.Path) -> effects.ProcessId | None:
+    try:
+        return msgspec.json.decode((directory / PROCESS_FILE).read_bytes(), type=effects.ProcessId)
+    except (OSError, msgspec.DecodeError):
+        return None
