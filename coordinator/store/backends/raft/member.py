@@ -22,8 +22,8 @@ T = TypeVar("T")
 BATCH_BYTES: Final = 8 * 1024 * 1024
 QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes then waits with them
 SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
-SNAPSHOT_ENTRIES: Final = 50_000  # applied again in about a second at start
-KEEP_ENTRIES: Final = 2_000  # for members that lag a little, so that they need no snapshot
+SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
+KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
 ENTRY_BYTES: Final = 64  # of a record around an entry
 
 

@@ -1,0 +1,183 @@
+"""What every backend of the store answers, whichever it is."""
+
+import asyncio  # noqa: TID251 the backends are asyncio's
+import pathlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from coordinator import errors, limits, names
+from coordinator.store import commands, port
+from coordinator.store.backends import memory, raft
+from tests import storedisk
+
+pytestmark = pytest.mark.anyio
+
+
+class RealClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return 0.0
+
+
+@pytest.fixture(params=["memory", "raft"])
+async def store(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> AsyncIterator[port.Store]:
+    if request.param == "memory":
+        async with memory.MemoryStore(RealClock()) as opened:
+            yield opened
+        return
+    async with await raft.open_store(
+        tmp_path / "store",
+        cluster=names.ClusterId("c1"),
+        clock=RealClock(),
+        random=storedisk.SeededRandom(1),
+        create=True,
+    ) as opened:
+        yield opened
+
+
+def txn(*operations: commands.Operation, when: tuple[commands.Compare, ...] = ()) -> commands.Txn:
+    return commands.Txn(when, operations)
+
+
+async def test_what_was_committed_is_read(store: port.Store) -> None:
+    result = await store.commit(txn(commands.put(b"/a", b"1"), commands.put(b"/b", b"2")))
+    assert result == port.TxnResult(True, 1, (port.PutDone(), port.PutDone()))
+    assert await store.get(b"/a") == port.KeyValue(b"/a", b"1", 1, 1, 1)
+    assert await store.get(b"/none") is None
+    assert [item.key for item in (await store.scan(b"/")).items] == [b"/a", b"/b"]
+
+
+async def test_a_compare_that_fails_is_an_answer_and_no_error(store: port.Store) -> None:
+    await store.commit(txn(commands.put(b"/a", b"1")))
+    result = await store.commit(txn(commands.put(b"/a", b"2"), when=(commands.compare_mod(b"/a", 7),)))
+    assert not result.succeeded
+    assert result.revision == 1
+
+
+async def test_of_many_who_swap_from_one_state_exactly_one_wins(store: port.Store) -> None:
+    results = await asyncio.gather(
+        *(
+            store.commit(txn(commands.put(b"/lock", b"%d" % at), when=(commands.absent(b"/lock"),)))
+            for at in range(50)
+        )
+    )
+    assert sum(result.succeeded for result in results) == 1
+
+
+async def test_a_scan_has_limits_and_goes_back_to_older_revisions(store: port.Store) -> None:
+    for at in range(4):
+        await store.commit(txn(commands.put(b"/k/%d" % at, b"")))
+    limited = await store.scan(b"/k/", limit=3)
+    assert (len(limited.items), limited.more) == (3, True)
+    older = await store.scan(b"/k/", revision=2)
+    assert ([item.key for item in older.items], older.revision) == ([b"/k/0", b"/k/1"], 2)
+    await store.compact(3)
+    for revision in (2, 9):
+        with pytest.raises(errors.ConflictError):
+            await store.scan(b"/k/", revision=revision)
+
+
+async def test_a_watch_begins_with_what_is_there_and_goes_on_with_changes(store: port.Store) -> None:
+    await store.commit(txn(commands.put(b"/w/a", b"1")))
+    watch = store.watch(b"/w/")
+    first = await watch.next()
+    assert first.reset is not None
+    assert [item.key for item in first.reset.items] == [b"/w/a"]
+    await store.commit(txn(commands.put(b"/foreign", b"")))
+    await store.commit(txn(commands.put(b"/w/b", b"2"), commands.delete(b"/w/a")))
+    batch = await asyncio.wait_for(watch.next(), 5)
+    assert [(e.item.key, e.deleted) for e in batch.events] == [(b"/w/b", False), (b"/w/a", True)]
+    assert batch.revision == watch.revision == 3
+    watch.close()
+    with pytest.raises(errors.NoQuorumError):
+        await watch.next()
+
+
+async def test_a_watch_from_a_revision_misses_nothing_and_wakes_for_no_foreign_key(store: port.Store) -> None:
+    for at in range(3):
+        await store.commit(txn(commands.put(b"/w/%d" % at, b"")))
+    watch = store.watch(b"/w/", 2)
+    assert [e.item.key for e in (await watch.next()).events] == [b"/w/1", b"/w/2"]
+    waiting = asyncio.ensure_future(watch.next())
+    await store.commit(txn(commands.put(b"/x", b"")))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert watch.revision == 4
+    await store.commit(txn(commands.put(b"/w/9", b"")))
+    assert len((await waiting).events) == 1
+    watch.close()
+
+
+async def test_a_watch_ends_when_the_store_closes(store: port.Store) -> None:
+    watch = store.watch(b"/w/", 1)
+    batches: list[port.Batch] = []
+
+    async def follow() -> None:
+        batches.extend([batch async for batch in watch])
+
+    task = asyncio.ensure_future(follow())
+    await store.commit(txn(commands.put(b"/w/1", b"")))
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.wait_for(task, 5)
+    assert len(batches) == 1
+
+
+async def test_a_repeated_request_is_done_once(store: port.Store) -> None:
+    session = await store.open_session()
+    request = commands.Txn(success=(commands.put(b"/a", b""),), request=commands.RequestId(session, 1))
+    first, again = await store.commit(request), await store.commit(request)
+    assert (first.revision, again.revision, again.repeated) == (1, 1, True)
+    foreign = commands.Txn(success=(commands.put(b"/a", b""),), request=commands.RequestId(session + 99, 1))
+    with pytest.raises(errors.UnknownOutcomeError):
+        await store.commit(foreign)
+
+
+async def test_a_lease_ends_with_its_keys_when_nobody_keeps_it_alive(store: port.Store) -> None:
+    lease = await store.grant(0.3)
+    await store.commit(txn(commands.put(b"/leased", b"", lease=lease)))
+    await store.keep_alive(lease)
+    assert await store.get(b"/leased") is not None
+    deadline = time.monotonic() + 5
+    while await store.get(b"/leased") is not None:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    with pytest.raises(errors.NotFoundError):
+        await store.keep_alive(lease)
+    with pytest.raises(errors.NotFoundError):
+        await store.commit(txn(commands.put(b"/leased", b"", lease=lease)))
+
+
+async def test_a_revoked_lease_takes_its_keys_at_once(store: port.Store) -> None:
+    lease = await store.grant(60)
+    await store.commit(txn(commands.put(b"/leased", b"", lease=lease)))
+    await store.revoke(lease)
+    assert await store.get(b"/leased") is None
+    with pytest.raises(errors.NotFoundError):
+        await store.revoke(lease)
+
+
+async def test_bad_transactions_are_refused_and_change_nothing(store: port.Store) -> None:
+    with pytest.raises(errors.UsageError):
+        await store.commit(txn(commands.put(b"/a", b"1"), commands.put(b"/a", b"2")))
+    with pytest.raises(errors.TooLargeError):
+        await store.commit(txn(commands.put(b"/a", bytes(limits.STORE_VALUE_BYTES + 1))))
+    assert (await store.scan(b"")).revision == 0
+
+
+async def test_a_whole_document_of_many_chunks_is_one_transaction(store: port.Store) -> None:
+    chunks = [commands.put(b"/body/%03d" % at, bytes([at]) * limits.CHUNK_BYTES) for at in range(64)]
+    result = await store.commit(txn(*chunks))
+    assert result.revision == 1
+    assert len((await store.scan(b"/body/")).items) == 64
+
+
+async def test_status_tells_size_and_leader(store: port.Store) -> None:
+    await store.commit(txn(commands.put(b"/a", b"12345")))
+    status = await store.status()
+    assert (status.revision, status.keys, status.size_bytes) == (1, 1, 7)
+    assert status.leader == status.members[0].member
