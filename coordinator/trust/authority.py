@@ -15,6 +15,12 @@ from coordinator.trust import certificates, signing
 
 DIRECTORY = "identity/"
 AUTHORITY_DIRECTORY = "identity/authority/"
+TRUST_FILE = "identity/trust"
+"""The signed `trust` object that an identity begins with."""
+ADMISSION_FILE = "identity/admission"
+"""The signed admission that an enrolled server begins with, until its ledger has a newer one."""
+JOINED_FILE = "identity/joined"
+"""JSON, [[address, port], ...]: where an enrolled server may subscribe first."""
 BUNDLE_VERSION = 1
 
 

@@ -11,8 +11,8 @@ import anyio.abc
 
 from coordinator import errors, role
 from coordinator.hop import driver
-from coordinator.host import clock, disk, logs, settings
-from nodeagent.basedrole import acks, catalogue, events, follower, host, lane
+from coordinator.host import catalogue, clock, disk, logs, settings
+from nodeagent.basedrole import acks, events, follower, host, lane
 from nodeagent.supervision import launcher, spec
 
 _LOG = logs.Log("node")

@@ -17,9 +17,6 @@ from coordinator.trust import authority, signing
 from nodeagent.servershell import shell
 from nodeagent.supervision import launcher
 
-TRUST_FILE = "identity/trust"
-ADMISSION_FILE = "identity/admission"
-JOINED_FILE = "identity/joined"
 _LOG = logs.Log("servershell")
 _JOINED = msgspec.json.Decoder(tuple[tuple[str, int], ...])
 
@@ -38,9 +35,9 @@ def adopt_identity(layout: settings.Layout, file: pathlib.Path) -> None:
         hint = "name another directory with --dir"
         raise errors.InUseError(f"{layout.root} belongs to another server's identity", hint=hint)
     signing.Keyring.trusting(bundle.trust, bundle.identity.cluster)
-    root.write(TRUST_FILE, bundle.trust)
-    root.write(ADMISSION_FILE, bundle.admission)
-    root.write(JOINED_FILE, msgspec.json.encode(bundle.parents))
+    root.write(authority.TRUST_FILE, bundle.trust)
+    root.write(authority.ADMISSION_FILE, bundle.admission)
+    root.write(authority.JOINED_FILE, msgspec.json.encode(bundle.parents))
     bundle.identity.save(root)
 
 
@@ -48,10 +45,12 @@ def place(layout: settings.Layout, local_address: str | None) -> shell.Place:
     """What stands in the directory. Raises `NotFoundError`, `DamagedError`."""
     root = disk.DirectoryDisk(layout.root)
     identity = authority.Identity.load(root)
-    trust = root.read(TRUST_FILE)
+    trust = root.read(authority.TRUST_FILE)
     if trust is None:
-        raise errors.DamagedError(f"{layout.root / TRUST_FILE} is missing", hint="enroll this server again")
-    joined = _JOINED.decode(root.read(JOINED_FILE) or b"[]")
+        raise errors.DamagedError(
+            f"{layout.root / authority.TRUST_FILE} is missing", hint="enroll this server again"
+        )
+    joined = _JOINED.decode(root.read(authority.JOINED_FILE) or b"[]")
     system = clock.SystemClock()
     ground = driver.Ground(
         system, clock.SystemRandom(), credentials.Credentials(identity, system), local_address
@@ -64,7 +63,7 @@ def first_admission(
     layout: settings.Layout, at: shell.Place, book_objects: dict[str, bytes]
 ) -> dict[str, bytes]:
     """The admission of the identity file, until the ledger has a newer one."""
-    raw = disk.DirectoryDisk(layout.root).read(ADMISSION_FILE)
+    raw = disk.DirectoryDisk(layout.root).read(authority.ADMISSION_FILE)
     key = mirror.ADMISSION_PREFIX + at.identity.server_id
     return {} if raw is None or key in book_objects else {key: raw}
 

@@ -320,7 +320,7 @@ async def test_an_unknown_type_is_refused(tmp_path: pathlib.Path) -> None:
 
 def test_a_worker_node_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from nodeagent.basedrole import host, catalogue; from nodeagent.roles import process, greeter\n"
+        "import sys; from nodeagent.basedrole import host; from coordinator.host import catalogue; from nodeagent.roles import process, greeter\n"
         "print(sorted({'pydantic', 'yaml', 'aiohttp', 'pysyncobj'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nodeagent.basedrole import catalogue
+from coordinator.host import catalogue
 from nodeagent.roles import durations, greeter_params, greeter_type, process_params, process_type
 
 

@@ -5,7 +5,7 @@ import importlib.metadata
 from coordinator import names, role
 from coordinator.host import logs
 
-log = logs.Log("basedrole.catalogue")
+_LOG = logs.Log("catalogue")
 
 
 def load(group: str = role.RoleType.ENTRY_POINTS) -> role.Catalogue:
@@ -17,10 +17,10 @@ def load(group: str = role.RoleType.ENTRY_POINTS) -> role.Catalogue:
         try:
             value = point.load()
         except Exception:  # noqa: BLE001 a foreign module may raise anything at import
-            log.crashed("role type not loaded", role_type=point.name)
+            _LOG.crashed("role type not loaded", role_type=point.name)
             continue
         if not isinstance(value, role.RoleType):
-            log.error("role type is not a RoleType", role_type=point.name)
+            _LOG.error("role type is not a RoleType", role_type=point.name)
             continue
         found[names.RoleTypeName(point.name)] = value
     return found

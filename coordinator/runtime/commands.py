@@ -1,0 +1,48 @@
+"""Local commands of the coordinator's side, found by entry point (`tiercast.server`)."""
+
+import os
+
+import click
+
+from coordinator.host import settings
+
+
+@click.command()
+@click.option(
+    "--dir", "directory", default=None, help="Where the server will live (default /var/lib/tiercast)."
+)
+@click.option("--name", required=True, help="Name of this server.")
+@click.option("--address", required=True, help="Address of this machine where other servers reach it.")
+@click.option("--site", default="central", show_default=True, help="Name of the master site.")
+@click.option(
+    "--master-domain", default="main", show_default=True, help="Name of the master domain; never changes."
+)
+@click.option("--fqdn", default=None, help="Its fully qualified name [default: DOMAIN.example].")
+@click.option("--context", default=None, help="Name of the context to write [default: the server's name].")
+def init(  # noqa: PLR0913 one parameter per option
+    directory: str | None,
+    name: str,
+    address: str,
+    site: str,
+    master_domain: str,
+    fqdn: str | None,
+    context: str | None,
+) -> None:
+    """Make the first server of a new system: authority, identity, basic document, one administrator's token."""
+    from coordinator import limits  # noqa: PLC0415 heavy from here on, and only this command needs it
+    from coordinator.host import clock, contexts  # noqa: PLC0415
+    from coordinator.runtime import initialise  # noqa: PLC0415
+
+    layout = settings.Layout(settings.read(os.environ, {"dir": directory}).dir)
+    fqdn = fqdn or f"{master_domain}.example"
+    wanted = initialise.First(name=name, address=address, site=site, master_domain=master_domain, fqdn=fqdn)
+    document = initialise.checked(initialise.basic_document(wanted))
+    made = initialise.initialise(layout, wanted, document, clock.SystemClock(), clock.SystemRandom())
+    url = f"https://{f'[{address}]' if ':' in address else address}:{limits.PORT_WS}"
+    path = contexts.path(os.environ)
+    contexts.write_context(path, context or name, url, made.ca_pem.decode(), made.token.text)
+    click.echo(f"cluster {made.cluster} made in {layout.root}", err=True)
+    click.echo(f"administrator's token and CA are in {path} (context {context or name})", err=True)
+    click.echo("next:", err=True)
+    click.echo(f"  tiercast server run --dir {layout.root}", err=True)
+    click.echo("  tiercast server enroll NAME -o NAME.identity   (for every further server)", err=True)
