@@ -20,6 +20,7 @@ from coordinator.host import settings
 @click.option("--fqdn", default=None, help="Its fully qualified name [default: DOMAIN.example].")
 @click.option("--context", default=None, help="Name of the context to write [default: the server's name].")
 def init(  # noqa: PLR0913 one parameter per option
+    *,
     directory: str | None,
     name: str,
     address: str,
@@ -40,7 +41,7 @@ def init(  # noqa: PLR0913 one parameter per option
     made = initialise.initialise(layout, wanted, document, clock.SystemClock(), clock.SystemRandom())
     url = f"https://{f'[{address}]' if ':' in address else address}:{limits.PORT_WS}"
     path = contexts.path(os.environ)
-    contexts.write_context(path, context or name, url, made.ca_pem.decode(), made.token.text)
+    contexts.write_context(path, context or name, url, made.ca_pem, made.token.text)
     click.echo(f"cluster {made.cluster} made in {layout.root}", err=True)
     click.echo(f"administrator's token and CA are in {path} (context {context or name})", err=True)
     click.echo("next:", err=True)
