@@ -13,7 +13,18 @@ import msgspec
 from coordinator import names, role
 from coordinator.config import expansion, model, topology
 
-_PLAIN = ("site", "server", "address", "type", "interface", "order", "group", "id")
+_PLAIN = {
+    "site": "site",
+    "server": "server",
+    "address": "address",
+    "type": "type",
+    "interface": "interface",
+    "order": "order",
+    "group": "group",
+    "id": "id",
+    "separate": "separate",
+    "node": "label",  # the path "node" is that of the node's name
+}
 _NEEDS_RESTART = ("site", "address", "type")
 _SECTIONS = ("schema", "general", "aliases", "domains", "requirements", "overrides", "transition")
 
@@ -178,10 +189,10 @@ def _role_change(
 
 
 def _why(old: expansion.PlacedRole, new: expansion.PlacedRole, spots: tuple[Spot, Spot]) -> Iterator[Change]:
-    for field in _PLAIN:
+    for field, path in _PLAIN.items():
         before, after = getattr(old, field), getattr(new, field)
         if before != after:
-            yield Change(field, before, after)
+            yield Change(path, before, after)
     if spots[0].node != spots[1].node:
         yield Change("node", spots[0].node, spots[1].node)
     yield from changed(old.params, new.params, "params")

@@ -40,6 +40,7 @@ class Findings:
         self._errors: list[Finding] = []
         self._warnings: list[Finding] = []
         self._seen: set[tuple[str, Path, str]] = set()
+        self._searches = 0
 
     def error(self, rule: str, path: Path, message: str, hint: str = "") -> None:
         self.add(Finding(rule, "error", path, message, hint))
@@ -55,10 +56,10 @@ class Findings:
             self._seen.add(same)
             kept.append(finding)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further error would be kept."""
-        return len(self._errors) >= limits.FINDINGS
+    def near(self, name: str, known: Collection[str], otherwise: str = "") -> str:
+        """As the function `near`, for as many names as findings are kept: a search among 100,000 takes its time."""
+        self._searches += 1
+        return near(name, known, otherwise) if self._searches <= limits.FINDINGS else otherwise
 
     def result(self) -> tuple[Finding, ...]:
         """Errors before warnings, each by rule and path."""

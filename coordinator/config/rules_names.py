@@ -30,7 +30,7 @@ def master_domain(judged: scope.Scope, found: findings.Findings) -> None:
     """S02: the master domain exists."""
     name, domains = judged.document.general.master_domain, judged.document.domains
     if name not in domains:
-        hint = findings.near(name, domains, "add it to `domains`")
+        hint = found.near(name, domains, "add it to `domains`")
         found.error("S02", ("general", "master_domain"), f"no domain is called {name!r}", hint)
 
 
@@ -82,12 +82,12 @@ def structure(judged: scope.Scope, found: findings.Findings) -> None:
     server_of: dict[str, str] = {}
     for site, servers in document.structure.items():
         if site not in document.sites:
-            hint = findings.near(site, document.sites, "add it to `sites`")
+            hint = found.near(site, document.sites, "add it to `sites`")
             found.error("S05", ("structure", site), f"no site is called {site!r}", hint)
         for server, placed in servers.items():
             at = ("structure", site, server)
             if server not in document.servers:
-                hint = findings.near(server, document.servers, "add it to `servers`")
+                hint = found.near(server, document.servers, "add it to `servers`")
                 found.error("S05", at, f"no server is called {server!r}", hint)
             if site_of.setdefault(server, site) != site:
                 found.error("S05", at, f"the server {server} is on site {site_of[server]} already")
@@ -103,7 +103,7 @@ def _placed(
 ) -> None:
     for index, name in enumerate(placed):
         if name not in document.roles:
-            hint = findings.near(name, document.roles, "add it to `roles`")
+            hint = found.near(name, document.roles, "add it to `roles`")
             found.error("S05", (*at, index), f"no role is called {name!r}", hint)
         elif name in server_of:
             found.error("S05", (*at, index), f"the role {name} is on server {server_of[name]} already")

@@ -1,5 +1,6 @@
 """Static rules about types and parameters: S00 (overrides), S08, S15, S18."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -13,7 +14,7 @@ def overrides(judged: scope.Scope, found: findings.Findings) -> None:
     for rule, override in judged.document.overrides.items():
         path = ("overrides", rule)
         if rule not in obstacles.RULES:
-            hint = findings.near(rule, obstacles.RULES, f"rules of change are {', '.join(obstacles.RULES)}")
+            hint = found.near(rule, obstacles.RULES, f"rules of change are {', '.join(obstacles.RULES)}")
             found.error("S00", path, f"unknown key {rule!r}", hint)
         elif rule in obstacles.NOT_OVERRIDABLE:
             found.error("S00", path, f"{rule} has no override", "the name of the master domain never changes")
@@ -34,7 +35,7 @@ def types(judged: scope.Scope, found: findings.Findings) -> None:
                 hint = "write its `type`, or `like` and a template's name"
                 found.error("S08", ("roles", placed.name), f"the role {placed.name} has no type", hint)
         elif given.like not in templates:
-            hint = findings.near(given.like, templates, "add it to `templates`")
+            hint = found.near(given.like, templates, "add it to `templates`")
             found.error("S08", ("roles", placed.name, "like"), f"no template is called {given.like!r}", hint)
         elif given.type is not None and given.type != templates[given.like].type:
             message = f"the type is {given.type}, but that of its template is {templates[given.like].type}"
@@ -50,7 +51,7 @@ def aliases(judged: scope.Scope, found: findings.Findings) -> None:
             match = expansion.ALIAS.search(text)
             known = _paths(judged.document, placed)
             hint = (
-                findings.near(match[1], known, "add it to `aliases.paths`")
+                found.near(match[1], known, "add it to `aliases.paths`")
                 if match
                 else "known: alias://paths/NAME"
             )
@@ -91,7 +92,7 @@ def params(judged: scope.Scope, found: findings.Findings) -> None:
 
 def _unknown(judged: scope.Scope, placed: expansion.PlacedRole, found: findings.Findings) -> None:
     otherwise = f"the server that runs {placed.name} may refuse it"
-    hint = findings.near(placed.type, judged.catalogue, otherwise)
+    hint = found.near(placed.type, judged.catalogue, otherwise)
     found.warn(
         "S18", scope.written_at(judged, placed, "type"), f"no role type {placed.type!r} is known here", hint
     )
@@ -103,7 +104,7 @@ def _fitting(
     try:
         return msgspec.convert(placed.params, known.params)
     except msgspec.ValidationError:
-        for fault in shape.faults(placed.params, known.params):
+        for fault in itertools.islice(shape.faults(placed.params, known.params), limits.FINDINGS):
             path = scope.written_at(judged, placed, "params", fault.path)
             message = f"{placed.type} {findings.dotted(fault.path) or placed.name}: {fault.message}"
             found.error("S18", path, message, fault.hint)

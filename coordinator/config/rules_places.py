@@ -35,12 +35,12 @@ def interfaces(judged: scope.Scope, found: findings.Findings) -> None:
             hint = f"add control: {min(server.interfaces)}"
             found.error("S07", ("servers", name), f"which interface is its control? (have {have})", hint)
         elif server.control is not None and server.control not in server.interfaces:
-            hint = findings.near(server.control, server.interfaces, f"it has {have}")
+            hint = found.near(server.control, server.interfaces, f"it has {have}")
             found.error(
                 "S07", ("servers", name, "control"), f"no interface is called {server.control!r}", hint
             )
         for alias in server.former.keys() - server.interfaces.keys():
-            hint = findings.near(alias, server.interfaces)
+            hint = found.near(alias, server.interfaces)
             found.error("S07", ("servers", name, "former", alias), f"no interface is called {alias!r}", hint)
     for placed in scope.enabled(judged):
         known = judged.document.servers.get(placed.server) if placed.server else None
@@ -50,7 +50,7 @@ def interfaces(judged: scope.Scope, found: findings.Findings) -> None:
             and placed.interface not in known.interfaces
             and placed.interface != known.control
         ):
-            hint = findings.near(
+            hint = found.near(
                 placed.interface, known.interfaces, f"it has {', '.join(sorted(known.interfaces))}"
             )
             path = scope.written_at(judged, placed, "interface")
@@ -155,7 +155,7 @@ def domains(judged: scope.Scope, found: findings.Findings) -> None:
         for index, domain in enumerate(described.domains):
             path = ("sites", site, "domains", index)
             if domain not in known:
-                hint = findings.near(domain, known, "add it to `domains`")
+                hint = found.near(domain, known, "add it to `domains`")
                 found.error("S16", path, f"no domain is called {domain!r}", hint)
                 continue
             served.add(known[domain].fqdn.lower())

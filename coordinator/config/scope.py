@@ -21,9 +21,11 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 def of(document: model.Document, catalogue: role.Catalogue) -> Scope:
-    """The scope of a document; total."""
-    expanded = expansion.expand(document)
-    return Scope(document, expanded, topology.places(document), catalogue, model.canonical(document))
+    """The scope of a document, its keys sorted: who came first in the text is nobody's business."""
+    body = model.canonical(document)
+    sorted_document = model.decode(body)
+    places = topology.places(sorted_document)
+    return Scope(sorted_document, expansion.expand(sorted_document), places, catalogue, body)
 
 
 def enabled(scope: Scope) -> Iterator[expansion.PlacedRole]:

@@ -1,7 +1,8 @@
 """Whether plain data fits a msgspec type, with every fault named; msgspec itself stops at the first.
 
 The struct definitions stay the one statement of the format. May not judge meaning.
-Law: `faults(value, kind)` is empty exactly where `msgspec.convert(value, kind)` succeeds.
+Law: `faults(value, kind)` is empty exactly where `msgspec.convert(value, kind)` succeeds; it is lazy, so that whoever
+has heard enough stops.
 """
 
 import re

@@ -6,7 +6,7 @@ Law: the verdict depends on the document and the catalogue alone, and never rais
 
 from collections.abc import Callable
 
-from coordinator import role
+from coordinator import limits, role
 from coordinator.config import findings, model, rules_names, rules_params, rules_places, scope
 
 _RULES: tuple[Callable[[scope.Scope, findings.Findings], None], ...] = (
@@ -35,7 +35,19 @@ _RULES: tuple[Callable[[scope.Scope, findings.Findings], None], ...] = (
 
 def validate(document: model.Document, catalogue: role.Catalogue) -> tuple[findings.Finding, ...]:
     """Errors, then warnings, each by rule and path; at most `limits.FINDINGS`. Valid where none is an error."""
-    judged, found = scope.of(document, catalogue), findings.Findings()
+    found = findings.Findings()
+    try:
+        judged = scope.of(document, catalogue)
+    except (
+        RecursionError,
+        ValueError,
+    ):  # of nesting, or of text that is no Unicode; nothing else can be said then
+        found.error(
+            "S19",
+            (),
+            f"the document cannot be carried (nested deeper than {limits.NESTING}, or half characters)",
+        )
+        return found.result()
     for rule in _RULES:
         rule(judged, found)
     return found.result()

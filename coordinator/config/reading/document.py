@@ -4,6 +4,7 @@ Plain functions of bytes, so that a coordinator can run them in a child process:
 Law: either a document, or at least one finding that is an error; never an exception, whatever the bytes.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -153,12 +154,14 @@ def _shaped(value: dict[str, Any]) -> tuple[model.Document | None, list[shape.Fa
     try:
         return msgspec.convert(value, model.Document), [], []
     except msgspec.ValidationError:
-        faults = list(shape.faults(value, model.Document))
+        faults = list(itertools.islice(shape.faults(value, model.Document), limits.FINDINGS))
+    if len(faults) == limits.FINDINGS:
+        return None, faults, []
     rest: Any = value
     for path in sorted({fault.path for fault in faults if not fault.missing}, key=len, reverse=True):
         rest = _replaced(rest, path)
     mended = [fault.path for fault in faults if not fault.at_key and not fault.missing]
-    for fault in list(shape.faults(rest, model.Document)):
+    for fault in list(itertools.islice(shape.faults(rest, model.Document), limits.FINDINGS)):
         if fault.missing in _STAND_INS:
             mended.append((*fault.path, fault.missing))
             rest = _replaced(rest, mended[-1], _STAND_INS[fault.missing])
