@@ -100,6 +100,7 @@ class Subscriber:
         self.fresh = b""
         self.fresh_at: float | None = None
         self._fresh_order = (0, 0, 0)
+        self._since: float | None = None
         self._main: _Try | None = None
         self._candidate: _Try | None = None
         self._candidate_at = 0.0
@@ -125,15 +126,16 @@ class Subscriber:
         return main.parent if main is not None and main.phase is _Phase.LINKED else None
 
     def stale_since(self, now: float) -> float | None:
-        """Monotonic second of the last sign of life, if that is over `STALE_S` ago; 0.0 if there never was one."""
-        last = self.fresh_at or 0.0
-        return last if now - last > limits.STALE_S else None
+        """Monotonic second of the last sign of life (or of the beginning), if that is over `STALE_S` ago."""
+        last = self.fresh_at if self.fresh_at is not None else self._since
+        return last if last is not None and now - last > limits.STALE_S else None
 
     def follow(self, parents: tuple[events.Parent, ...], now: float) -> tuple[Output, ...]:
         """Another list of parents, best first; the present link stays until a better one is open."""
         if parents == self.parents:
             return ()
         self.parents = parents
+        self._since = now if self._since is None else self._since
         self._next, self._round, self._not_before = 0, 0, now
         self._candidate_at = now
         self._hurry = True
