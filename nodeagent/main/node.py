@@ -3,6 +3,7 @@
 It outlives a ServerShell that restarts, and ends on SIGTERM once its roles have stopped.
 """
 
+import os
 import pathlib
 import signal
 
@@ -96,6 +97,7 @@ class Node:
 
 def main(path: str) -> int:
     """Exit status: 0 stopped as asked, 1 crashed, 10 the file or the trust in it is damaged."""
+    os.umask(0o077)  # whatever is made here is for this user alone
     given = spec.read(path)
     logs.configure(form="json", facts={"server": given.server, "node": given.node})
     pathlib.Path(given.server_directory, "logs").mkdir(mode=0o700, exist_ok=True)

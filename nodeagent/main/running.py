@@ -1,5 +1,6 @@
 """`server run`: this machine's ServerShell in the foreground, from its directory or from an enrolled identity file."""
 
+import os
 import pathlib
 import signal
 import sys
@@ -70,6 +71,7 @@ def first_admission(
 
 def run(layout: settings.Layout, local_address: str | None, log_level: str) -> int:
     """Until SIGTERM (nodes go on) or `server stop` (nodes end first). Exit status."""
+    os.umask(0o077)  # whatever is made here is for this user alone
     logs.configure(level=log_level)
     for folder in (layout.run, layout.logs, layout.nodes, layout.state):
         folder.mkdir(mode=0o700, exist_ok=True)
