@@ -77,11 +77,11 @@ class Master:
         self._cluster = cluster
         self._drain = drain.Drain()
         self._recovering = False
+        self._keyring = signing.Keyring(cluster, served.content.trust.content)
 
     def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
-        content = self.served.content
-        keyring = signing.Keyring(self._cluster, content.trust.content)
-        return gates.judge(gates.MIC, gates.Situation(content, keyring, self.served.expanded), peer, hello)
+        situation = gates.Situation(self.served.content, self._keyring, self.served.expanded)
+        return gates.judge(gates.MIC, situation, peer, hello)
 
     @property
     def deadline(self) -> float:
@@ -91,8 +91,10 @@ class Master:
 
     def serve(self, served: Served, now: float) -> tuple[Output, ...]:
         """The store has committed something newer (or it is the first time)."""
-        self.served = served
         content = served.content
+        if content.trust.raw != self.served.content.trust.raw:
+            self._keyring = signing.Keyring(self._cluster, content.trust.content)
+        self.served = served
         self.convergence.activate(served.rollout, content.version, content.digest, served.asked, now)
         return self._through(self.publisher.publish(content), now)
 
@@ -200,7 +202,7 @@ class Master:
     def _offered(self, offer: messages.Offer) -> list[Output]:
         """A child is ahead: never taken, but a verified newer target means that our history is not the newest."""
         content = self.served.content
-        keyring = signing.Keyring(self._cluster, content.trust.content)
+        keyring = self._keyring
         for raw in offer.objects:
             try:
                 signed = mirror.verify(raw, keyring)
