@@ -21,7 +21,7 @@ ALIAS_MARK = "alias://"
 Params = Mapping[str, Any]
 
 
-class PlacedRole(msgspec.Struct, frozen=True):
+class PlacedRole(msgspec.Struct, frozen=True, gc=False):
     """One role with everything it takes from its template, its server and its place."""
 
     name: names.RoleName
@@ -138,19 +138,21 @@ class _Expander:
         template = self._document.templates.get(role.like or "", _NO_TEMPLATE)
         site, server_name = spot or (None, None)
         server = self._document.servers.get(server_name or names.ServerName(""), _NOWHERE)
-        interface = _first(role.interface, template.interface, control_interface(server))
+        interface = role.interface or template.interface or control_interface(server)
+        enabled = template.enabled if role.enabled is None else role.enabled
+        separate = template.separate if role.separate is None else role.separate
         return PlacedRole(
             name=name,
-            type=_first(role.type, template.type),
+            type=template.type if role.type is None else role.type,
             params=self._params(role, server, server_name),
             interface=interface,
             address=server.interfaces.get(interface, ""),
             order=role.order,
-            group=_first(role.group, template.group),
+            group=template.group if role.group is None else role.group,
             id=role.id,
-            enabled=_first(role.enabled, template.enabled, True),
-            separate=_first(role.separate, template.separate, False),
-            node=_first(role.node, template.node),
+            enabled=enabled is not False,
+            separate=separate is True,
+            node=template.node if role.node is None else role.node,
             site=site,
             server=server_name,
         )
@@ -172,8 +174,3 @@ class _Expander:
     def _paths(self, own_paths: names.ServerName | None) -> Mapping[str, str]:
         shared = self._document.aliases.paths
         return shared if own_paths is None else {**shared, **self._document.servers[own_paths].paths}
-
-
-def _first(*values: Any) -> Any:  # noqa: ANN401 the values of one field, whose type msgspec has checked
-    """The first that is given, or None."""
-    return next((value for value in values if value is not None), None)

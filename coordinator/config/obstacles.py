@@ -1,23 +1,22 @@
 """The rules of change D1-D10: what stands between one live document and the next, found and named.
 
-One function per rule, each reading a `Pair`; none of them knows of overrides or verdicts (that is `transition`).
+One function per rule, each reading a `pair.Pair`; none of them knows of overrides or verdicts (that is `transition`).
 Law: an obstacle is found relative to the two documents and the state of the world given, never by memory.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal
 
 import msgspec
 
-from coordinator import names, role
-from coordinator.config import expansion, kinds, topology
+from coordinator import names
+from coordinator.config import expansion, kinds, pair
 
 Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10"]
 RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10")
 NOT_OVERRIDABLE: frozenset[str] = frozenset({"D8"})
 
 Steps = tuple[str, ...]
-Places = Mapping[names.ServerName, names.SiteName]
 
 _CONVERGE = "wait until every server has converged: tiercast status --not-converged names none"
 
@@ -34,52 +33,19 @@ class Obstacle(msgspec.Struct, frozen=True):
     """False where people are only told."""
 
 
-class Pair(msgspec.Struct, frozen=True):
-    """One live document and the target, with what is known of the world."""
-
-    old: expansion.Expanded
-    new: expansion.Expanded
-    old_places: Places
-    new_places: Places
-    renamed: Mapping[names.SiteName, names.SiteName]
-    """Sites that go under another name."""
-    catalogue: role.Catalogue
-    silent: frozenset[names.ServerName]
-    """Servers that may still run the old document and are not there to say otherwise."""
-    members: frozenset[names.ServerName] | None
-    attached: Mapping[names.RoleName, tuple[str, ...]]
-
-
-def renamed_sites(
-    old: expansion.Expanded, new: expansion.Expanded, old_places: Places, new_places: Places
-) -> Mapping[names.SiteName, names.SiteName]:
-    """Old name to new name: the new site says so by `former`, or holds most of the servers of one that is gone."""
-    found: dict[names.SiteName, names.SiteName] = {}
-    came = new.document.sites.keys() - old.document.sites.keys()
-    said = {former: name for name in sorted(came) for former in new.document.sites[name].former}
-    for gone in sorted(old.document.sites.keys() - new.document.sites.keys()):
-        kept = [new_places[server] for server in _on(old_places, gone) if new_places.get(server) in came]
-        most = max(sorted(set(kept)), key=kept.count, default=None)
-        if gone in said:
-            found[gone] = said[gone]
-        elif most is not None and 2 * kept.count(most) > len(_on(old_places, gone)):
-            found[gone] = most
-    return found
-
-
-def obstacles(pair: Pair) -> Iterator[Obstacle]:
+def obstacles(between: pair.Pair) -> Iterator[Obstacle]:
     """All of them, rule by rule."""
     for rule in _CHECKS:
-        yield from rule(pair)
+        yield from rule(between)
 
 
-def _mic_servers(pair: Pair) -> Iterator[Obstacle]:
-    if _master_site(pair.old) is not None and _master_moved(pair):
+def _mic_servers(between: pair.Pair) -> Iterator[Obstacle]:
+    if pair.master_moved(between):
         return
-    old, new = _servers_of_mic(pair.old), _servers_of_mic(pair.new)
-    if old == new or not old or new == pair.members:
+    old, new = pair.servers_of_mic(between.old), pair.servers_of_mic(between.new)
+    if old == new or not old or (between.members is not None and new == tuple(sorted(between.members))):
         return
-    wanted = ",".join(sorted(new))
+    wanted = ",".join(new)
     yield Obstacle(
         "D1",
         "mic",
@@ -91,10 +57,10 @@ def _mic_servers(pair: Pair) -> Iterator[Obstacle]:
     )
 
 
-def _mic_site(pair: Pair) -> Iterator[Obstacle]:
-    if not _master_moved(pair):
+def _mic_site(between: pair.Pair) -> Iterator[Obstacle]:
+    if not pair.master_moved(between):
         return
-    old, new = _master_site(pair.old), _master_site(pair.new)
+    old, new = pair.master_site(between.old), pair.master_site(between.new)
     yield Obstacle(
         "D2",
         "mic",
@@ -108,9 +74,9 @@ def _mic_site(pair: Pair) -> Iterator[Obstacle]:
     )
 
 
-def _addresses(pair: Pair) -> Iterator[Obstacle]:
-    for name in sorted(pair.old_places.keys() & pair.new_places.keys()):
-        old, new = pair.old.document.servers[name], pair.new.document.servers[name]
+def _addresses(between: pair.Pair) -> Iterator[Obstacle]:
+    for name in sorted(between.old_places.keys() & between.new_places.keys()):
+        old, new = between.old.document.servers[name], between.new.document.servers[name]
         if old.interfaces == new.interfaces and old.control == new.control:
             continue
         moved = {
@@ -140,9 +106,9 @@ def _address(name: names.ServerName, alias: str, before: str, after: str) -> Obs
     )
 
 
-def _stateful_moves(pair: Pair) -> Iterator[Obstacle]:
-    for old, new in _moved(pair):
-        if old.type == kinds.MIC or not _stateful(pair, old):
+def _stateful_moves(between: pair.Pair) -> Iterator[Obstacle]:
+    for old, new in pair.moved(between):
+        if old.type == kinds.MIC or not pair.stateful(between, old):
             continue
         yield Obstacle(
             "D4",
@@ -156,8 +122,8 @@ def _stateful_moves(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-def _site_names(pair: Pair) -> Iterator[Obstacle]:
-    for old, new in sorted(pair.renamed.items()):
+def _site_names(between: pair.Pair) -> Iterator[Obstacle]:
+    for old, new in sorted(between.renamed.items()):
         yield Obstacle(
             "D5",
             old,
@@ -170,8 +136,8 @@ def _site_names(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-def _ids(pair: Pair) -> Iterator[Obstacle]:
-    old_roles, new_roles = pair.old.document.roles, pair.new.document.roles
+def _ids(between: pair.Pair) -> Iterator[Obstacle]:
+    old_roles, new_roles = between.old.document.roles, between.new.document.roles
     for name in sorted(old_roles.keys() & new_roles.keys()):
         before, after = old_roles[name].id, new_roles[name].id
         if before is None or before == after:
@@ -184,9 +150,9 @@ def _ids(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-def _entities(pair: Pair) -> Iterator[Obstacle]:
-    for name, entities in sorted(pair.attached.items()):
-        old, new = pair.old.roles.get(name), pair.new.roles.get(name)
+def _entities(between: pair.Pair) -> Iterator[Obstacle]:
+    for name, entities in sorted(between.attached.items()):
+        old, new = between.old.roles.get(name), between.new.roles.get(name)
         if not entities or old is None or not old.running:
             continue
         if new is not None and new.running and new.server == old.server:
@@ -200,9 +166,9 @@ def _entities(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-def _master_domain(pair: Pair) -> Iterator[Obstacle]:
-    old = pair.old.document.general.master_domain
-    new = pair.new.document.general.master_domain
+def _master_domain(between: pair.Pair) -> Iterator[Obstacle]:
+    old = between.old.document.general.master_domain
+    new = between.new.document.general.master_domain
     if old != new:
         yield Obstacle(
             "D8",
@@ -212,10 +178,10 @@ def _master_domain(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-def _other_site(pair: Pair) -> Iterator[Obstacle]:
-    for name in sorted(pair.old_places.keys() & pair.new_places.keys()):
-        old, new = pair.old_places[name], pair.new_places[name]
-        if pair.renamed.get(old, old) == new:
+def _other_site(between: pair.Pair) -> Iterator[Obstacle]:
+    for name in sorted(between.old_places.keys() & between.new_places.keys()):
+        old, new = between.old_places[name], between.new_places[name]
+        if between.renamed.get(old, old) == new:
             continue
         yield Obstacle(
             "D9",
@@ -228,26 +194,26 @@ def _other_site(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-def _last_ic(pair: Pair) -> Iterator[Obstacle]:
-    old, new = _sites_with_ic(pair.old), _sites_with_ic(pair.new)
-    staying = set(pair.new_places.values())
+def _last_ic(between: pair.Pair) -> Iterator[Obstacle]:
+    old, new = pair.sites_with_ic(between.old), pair.sites_with_ic(between.new)
+    staying = set(between.new_places.values())
     for site in sorted(old):
-        now = pair.renamed.get(site, site)
+        now = between.renamed.get(site, site)
         if now in new or now not in staying:
             continue
         yield Obstacle(
             "D9",
             site,
-            f"the last ic of the site {site!r} would go, and leave {_listed(_on(pair.new_places, now))} without one",
+            f"the last ic of the site {site!r} would go, and leave {_listed(pair.servers_on(between.new_places, now))} without one",
             (f"keep an ic on {site!r}, or take its servers out of the structure with it",),
         )
 
 
-def _twice(pair: Pair) -> Iterator[Obstacle]:
-    for old, new in _moved(pair):
-        if old.server not in pair.silent:
+def _twice(between: pair.Pair) -> Iterator[Obstacle]:
+    for old, new in pair.moved(between):
+        if old.server not in between.silent:
             continue
-        stateful = _stateful(pair, old)
+        stateful = pair.stateful(between, old)
         yield Obstacle(
             "D10",
             old.name,
@@ -260,7 +226,7 @@ def _twice(pair: Pair) -> Iterator[Obstacle]:
         )
 
 
-_CHECKS: tuple[Callable[[Pair], Iterator[Obstacle]], ...] = (
+_CHECKS: tuple[Callable[[pair.Pair], Iterator[Obstacle]], ...] = (
     _mic_servers,
     _mic_site,
     _addresses,
@@ -273,51 +239,6 @@ _CHECKS: tuple[Callable[[Pair], Iterator[Obstacle]], ...] = (
     _last_ic,
     _twice,
 )
-
-
-def _moved(pair: Pair) -> Iterator[tuple[expansion.PlacedRole, expansion.PlacedRole]]:
-    for name in sorted(pair.old.roles.keys() & pair.new.roles.keys()):
-        old, new = pair.old.roles[name], pair.new.roles[name]
-        if old.running and new.running and old.server != new.server:
-            yield old, new
-
-
-def _stateful(pair: Pair, placed: expansion.PlacedRole) -> bool:
-    if placed.type in kinds.STATEFUL:
-        return True
-    known = pair.catalogue.get(placed.type)
-    if known is None:
-        return placed.params.get("stateful") is True
-    try:
-        return known.stateful(msgspec.convert(placed.params, known.params))
-    except msgspec.ValidationError:
-        return True
-
-
-def _servers_of_mic(expanded: expansion.Expanded) -> frozenset[names.ServerName]:
-    return frozenset(
-        placed.server for placed in topology.instances(expanded, kinds.MIC) if placed.server is not None
-    )
-
-
-def _master_site(expanded: expansion.Expanded) -> names.SiteName | None:
-    sites = expanded.document.sites
-    return next((name for name in sorted(sites) if sites[name].type != "communication"), None)
-
-
-def _master_moved(pair: Pair) -> bool:
-    old, new = _master_site(pair.old), _master_site(pair.new)
-    return old is not None and new is not None and pair.renamed.get(old, old) != new
-
-
-def _sites_with_ic(expanded: expansion.Expanded) -> frozenset[names.SiteName]:
-    return frozenset(
-        placed.site for placed in topology.instances(expanded, kinds.IC) if placed.site is not None
-    )
-
-
-def _on(places: Places, site: names.SiteName) -> list[names.ServerName]:
-    return sorted(server for server, other in places.items() if other == site)
 
 
 def _listed(some: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from coordinator import limits, names, role
-from coordinator.config import diff, expansion, kinds, model, obstacles, topology
+from coordinator.config import diff, expansion, kinds, model, obstacles, pair, topology
 
 Verdict = Literal["unchanged", "direct", "refused"]
 
@@ -106,18 +106,18 @@ def _found(
     new_places = topology.places(world.target.document)
     for index, (live, expanded) in enumerate(world.live):
         old_places = topology.places(expanded.document)
-        pair = obstacles.Pair(
+        between = pair.Pair(
             old=expanded,
             new=world.target,
             old_places=old_places,
             new_places=new_places,
-            renamed=obstacles.renamed_sites(expanded, world.target, old_places, new_places),
+            renamed=pair.renamed_sites(expanded, world.target, old_places, new_places),
             catalogue=catalogue,
             silent=world.absent if index == 0 else live.servers,
             members=members,
             attached=live.attached,
         )
-        for obstacle in obstacles.obstacles(pair):
+        for obstacle in obstacles.obstacles(between):
             told = (
                 obstacle
                 if index == 0
@@ -213,19 +213,20 @@ def _fate(
 
 
 def _answering(world: _World) -> _Endpoints:
-    """Every address that answers `newest` once the target is active."""
+    """Every address that answers once the target is active; mic does, whose plan this is, link to its server or not."""
     expanded = world.target
     present = [server for server in topology.places(expanded.document) if server not in world.absent]
     shells = {
         (expansion.control_address(expanded.document.servers[server]), limits.PORT_SHELL)
         for server in present
     }
-    services = {
+    mics = {(parent.address, parent.port) for parent in topology.coordinator_parents(expanded)}
+    ics = {
         (parent.address, parent.port)
-        for parent in (*topology.coordinator_parents(expanded), *topology.services(expanded, kinds.IC))
+        for parent in topology.services(expanded, kinds.IC)
         if parent.server not in world.absent
     }
-    return frozenset(shells | services)
+    return frozenset(shells | mics | ics)
 
 
 def _stranded(fates: tuple[AbsentServer, ...]) -> tuple[obstacles.Obstacle, ...]:

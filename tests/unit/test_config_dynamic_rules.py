@@ -291,6 +291,12 @@ def test_a_server_that_would_find_nobody_is_named_and_refuses_the_change() -> No
     assert [refusal.rule for refusal in made.refusals if "stranded" in refusal.message] == ["D9"]
 
 
+def test_mic_answers_whatever_becomes_of_the_link_to_its_own_server() -> None:
+    made = plan(lambda plain: plain["roles"]["web1"].update(order=1), absent=frozenset({C1, C2, N1, N2}))
+    assert made.verdict == "direct"
+    assert {one.outcome for one in made.absent} == {"will catch up"}
+
+
 def test_a_renamed_site_is_one_refusal_not_one_per_server() -> None:
     assert rules(plan(renamed_site)) == ["D5"]
 
