@@ -15,9 +15,8 @@ import msgspec
 
 from coordinator.config import findings
 
-_EXPECTED = re.compile(
-    r"Expected `(?P<wanted>[^`]*)`(?: matching regex)?(?P<bound>[^,]*)(?:, got `(?P<got>[^`]*)`)?"
-)
+_EXPECTED = re.compile(r"Expected `(?P<wanted>[^`]*)`(?P<bound>[^,]*)(?:, got `(?P<got>[^`]*)`)?")
+_PATTERN = " matching regex "
 _WORDS = {
     "str": "text",
     "int": "a whole number",
@@ -130,6 +129,8 @@ def steps(dotted: str) -> findings.Path:
 
 
 def _sentence(message: str, value: object) -> str:
+    if _PATTERN in message:
+        return f"must have the form {message.partition(_PATTERN)[2]} (got {_shown(value)})"
     match = _EXPECTED.match(message)
     if match is None:
         return message[:1].lower() + message[1:]

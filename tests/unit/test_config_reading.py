@@ -4,7 +4,7 @@ import functools
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import anyio.to_process
@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import yaml
 
-from coordinator import errors, limits
-from coordinator.config import findings, model, reading, rendering
+from coordinator import errors, limits, role
+from coordinator.config import findings, model, reading, rendering, shape
 from coordinator.config.reading import scalars
 from tests import builders
 
@@ -318,3 +318,21 @@ def test_reading_happens_in_a_child_process_too() -> None:
 def test_nothing_is_a_finding_not_an_exception() -> None:
     assert reading.read([]).findings[0].rule == "S00"
     assert msgspec.json.encode(reading.read([source("a: 1")]))
+
+
+def test_what_only_the_struct_itself_can_judge_and_forms_of_text_are_told_too() -> None:
+    class Own(role.Params, frozen=True):
+        delay: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,3}s$")] = "1s"
+        low: int = 0
+        high: int = 9
+
+        def __post_init__(self) -> None:
+            if self.low > self.high:
+                raise ValueError("low is above high")
+
+    assert [one.message for one in shape.faults({"delay": "x"}, Own)] == [
+        "must have the form '^[0-9]{1,3}s$' (got 'x')"
+    ]
+    assert [(one.path, one.message) for one in shape.faults({"a": {"low": 10}}, dict[str, Own])] == [
+        (("a",), "low is above high")
+    ]
