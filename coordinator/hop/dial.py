@@ -25,10 +25,11 @@ async def dial(
     Raises `UnreachableError`, or `IdentityError` where the peer is not of this cluster. `local_address` is where the
     connection comes from, for servers that share one machine.
     """
+    made = link.Link(events, own.peer)
     try:
         async with asyncio.timeout(limits.DIAL_TIMEOUT_S):
-            _transport, made = await asyncio.get_running_loop().create_connection(
-                lambda: link.Link(events, own.peer),
+            await asyncio.get_running_loop().create_connection(
+                lambda: made,
                 address,
                 port,
                 ssl=own.client,
@@ -61,9 +62,8 @@ async def dial_unix(path: str, events: link.LinkEvents) -> link.Link:
         async with asyncio.timeout(limits.DIAL_TIMEOUT_S):
             await loop.sock_connect(connected, path)
         peer = credentials.unix_peer(connected)
-        _transport, made = await loop.create_unix_connection(
-            lambda: link.Link(events, lambda _: peer), sock=connected
-        )
+        made = link.Link(events, lambda _: peer)
+        await loop.create_unix_connection(lambda: made, sock=connected)
     except (OSError, errors.IdentityError) as wrong:
         connected.close()
         if isinstance(wrong, errors.IdentityError):

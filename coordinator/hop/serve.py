@@ -15,7 +15,8 @@ from coordinator import errors, limits
 from coordinator.hop import credentials, link
 from coordinator.host import logs
 
-ACCEPT_RETRY_S = 0.1  # out of descriptors: somebody has to close one first
+ACCEPT_RETRY_S = 0.1
+ACCEPT_BATCH = 16
 
 _LOG = logs.Log("hop")
 
@@ -39,7 +40,9 @@ class Server:
         self._links: set[link.Link] = set()
         self._attended: set[asyncio.Task[None]] = set()
         self._full = False
-        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+        self._closing: str | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(listener.fileno(), self._accept)
 
     @property
     def port(self) -> int:
@@ -52,42 +55,55 @@ class Server:
         return len(self._attended)
 
     async def close(self, reason: str) -> None:
-        """Accept no more, end every link, and return when all have ended."""
-        self._accepting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._accepting
+        """Accept no more, end every link, and return when all have ended; a second time nothing."""
+        if self._closing is None:
+            self._closing = reason
+            self._stop_listening()
+        for one in list(self._links):
+            one.close(reason)
+        attended = list(self._attended)
+        if attended:
+            _done, late = await asyncio.wait(attended, timeout=2 * link.CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def _stop_listening(self) -> None:
+        self._loop.remove_reader(self._listener.fileno())
         address = self._listener.getsockname()
         self._listener.close()
         if isinstance(address, str):
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(address)  # noqa: PTH108 one path, local, at the very end
-        for one in list(self._links):
-            one.close(reason)
-        greeting = [task for task in self._attended if not task.done()]
-        if greeting:
-            await asyncio.wait(greeting, timeout=2 * link.CLOSE_S)
-        for task in greeting:
-            task.cancel()
-        await asyncio.gather(*greeting, return_exceptions=True)
+                os.unlink(address)  # noqa: PTH108 one call beside the socket's own
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self) -> None:
+        """Take a few of those waiting: a flood of connects must not keep the loop from the links that stand."""
+        for _ in range(ACCEPT_BATCH):
             try:
-                connected, _address = await loop.sock_accept(self._listener)
-            except OSError as wrong:
+                connected, _address = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as wrong:  # out of descriptors or memory: somebody has to close one first
                 _LOG.warning("cannot accept", reason=wrong.strerror)
-                await asyncio.sleep(ACCEPT_RETRY_S)
-                continue
-            if len(self._attended) >= self._links_max:
-                connected.close()
-                self._say_full()
-            else:
-                self._full = False
-                task = loop.create_task(self._attend(connected))
-                self._attended.add(task)
-                task.add_done_callback(self._attended.discard)
-            await asyncio.sleep(0)  # a flood of connects must not keep the loop from the links that stand
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(ACCEPT_RETRY_S, self._accept_again)
+                return
+            self._place(connected)
+
+    def _accept_again(self) -> None:
+        if self._closing is None:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _place(self, connected: socket.socket) -> None:
+        if len(self._attended) >= self._links_max:
+            connected.close()
+            self._say_full()
+            return
+        self._full = False
+        connected.setblocking(False)
+        task = self._loop.create_task(self._attend(connected))
+        self._attended.add(task)
+        task.add_done_callback(self._attended.discard)
 
     def _say_full(self) -> None:
         if not self._full:
@@ -96,36 +112,40 @@ class Server:
 
     async def _attend(self, connected: socket.socket) -> None:
         """See one connection through: handshake, hello, end."""
-        try:
-            made = await self._greet(connected)
-        except (OSError, errors.IdentityError) as wrong:  # a handshake that fails or takes too long
-            connected.close()
-            _LOG.debug("connection refused", reason=str(wrong))
-            return
-        if made.refused is not None:
-            _LOG.warning("peer refused", reason=made.refused.message)
-        self._links.add(made)
+        with connected:
+            try:
+                made = await self._greet(connected)
+            except (OSError, errors.IdentityError) as wrong:  # a handshake that fails or takes too long
+                _LOG.debug("connection refused", reason=str(wrong))
+                return
+            if made.refused is not None:
+                _LOG.warning("peer refused", reason=made.refused.message)
+            self._links.add(made)
+            try:
+                await self._until_end(made)
+            finally:
+                self._links.discard(made)
+
+    async def _until_end(self, made: link.Link) -> None:
+        if self._closing is not None:
+            made.close(self._closing)
         try:
             async with asyncio.timeout(limits.HELLO_S):
                 await made.known()
         except TimeoutError:
             made.close("no hello")
-        try:
-            await made.lost()
-        finally:
-            self._links.discard(made)
+        await made.lost()
 
     async def _greet(self, connected: socket.socket) -> link.Link:
-        loop = asyncio.get_running_loop()
+        """A link whose handshake is done. The link is made here, for uvloop hands back a protocol of its own."""
         if self.own is None:
             peer = credentials.unix_peer(connected)
-            _transport, made = await loop.connect_accepted_socket(
-                lambda: link.Link(self._events, lambda _: peer), connected
-            )
+            made = link.Link(self._events, lambda _: peer)
+            await self._loop.connect_accepted_socket(lambda: made, connected)
             return made
-        recognise = self.own.peer
-        _transport, made = await loop.connect_accepted_socket(
-            lambda: link.Link(self._events, recognise),
+        made = link.Link(self._events, self.own.peer)
+        await self._loop.connect_accepted_socket(
+            lambda: made,
             connected,
             ssl=self.own.server,
             ssl_handshake_timeout=limits.HELLO_S,
