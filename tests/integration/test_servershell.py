@@ -28,7 +28,7 @@ def document() -> model.Document:
     """Two greeters on one server."""
     roles = {
         names.RoleName(f"hello{n}"): model.Role(
-            type="greeter", params={"port": 9600 + n, "greeting": f"hi {n}"}
+            type=names.RoleTypeName("greeter"), params={"port": 9600 + n, "greeting": f"hi {n}"}
         )
         for n in (1, 2)
     }
