@@ -1,0 +1,288 @@
+"""Commands that change the system, and what shows the change beforehand: `plan`, `apply`, `rollback`."""
+
+import datetime as dt
+import shlex
+from typing import Any
+
+import click
+import msgspec
+
+from coordinator import errors
+from coordinator.cli import (
+    answers,
+    catalogue,
+    client,
+    exits,
+    findings,
+    options,
+    printing,
+    rollouts,
+    session,
+    sources,
+    waiting,
+)
+from coordinator.config import model, reading, rendering, transition
+
+AGAIN_S = 30.0  # a change without an answer is sent again, under its key, while whoever took it restarts
+AGAIN_PAUSE_S = 1.0
+_AGAIN = frozenset({"unknown_outcome", "unreachable", "no_coordinator", "no_quorum", "busy"})
+
+
+@click.command()
+@click.argument("source", nargs=-1, metavar="FILES... or ID")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there is something to do.")
+@click.option(
+    "--offline", multiple=True, metavar="FILE", help="Ask no server: plan from this document (repeatable)."
+)
+@options.system
+@printing.output("table", "json", "yaml")
+def plan(source: tuple[str, ...], detailed_exitcode: bool, offline: tuple[str, ...], form: str) -> int:
+    """Show what applying a document would do, to whom, and whether it may be done.
+
+    FILES are one file, several, a folder, or - for stdin; ID is a draft (d-7f3a) or a revision (42).
+    """
+    shown = session.current()
+    if offline:
+        return _offline(shown, source, offline, (form, detailed_exitcode))
+    named = sources.named(source)
+    body = msgspec.json.encode({"source": named})
+    ask = client.Ask(
+        method="POST", path=f"{client.CFG}/plan", body=body, headers={"Content-Type": client.JSON}
+    )
+    answer = _judged(shown.client(), ask, named)
+    planned = answer.as_(answers.Planned)
+    structured = printing.structured(form, answer.body)
+    shown.say(structured if structured is not None else planned.text)
+    if planned.findings:
+        shown.tell(findings.lines(planned.findings, named.texts))
+    if planned.verdict not in {"unchanged", "refused"}:
+        words = " ".join(shlex.quote(word) for word in source)
+        shown.tell(f"apply: tiercast apply {words} --if-revision {planned.base.revision}")
+    return _exit_of(planned.verdict, detailed_exitcode)
+
+
+def _exit_of(verdict: str, detailed: bool) -> int:
+    if verdict == "refused":
+        return exits.Exit.CONFLICT
+    return exits.Exit.CHANGES if detailed and verdict != "unchanged" else exits.Exit.OK
+
+
+def _offline(
+    shown: session.Session, source: tuple[str, ...], base: tuple[str, ...], wanted: tuple[str, bool]
+) -> int:
+    form, detailed = wanted
+    known = catalogue.loaded(shown)
+    old = _document(reading.read(sources.read(base)))
+    new = _document(reading.check(sources.read(source), known))
+    today = dt.datetime.fromtimestamp(shown.clock.wall(), dt.UTC).date()
+    made = transition.plan([transition.Live(None, old)], new, known, today=today)
+    structured = printing.structured(form, msgspec.json.encode(made))
+    shown.say(structured if structured is not None else rendering.render_plan(made))
+    return _exit_of(made.verdict, detailed)
+
+
+def _document(read: reading.Reading) -> model.Document:
+    if read.document is None or not read.valid:
+        raise findings.InvalidError(read.findings, read.texts)
+    return read.document
+
+
+@click.command()
+@click.argument("source", nargs=-1, metavar="FILES... or ID")
+@click.option("--draft", default="", metavar="ID", help="Of `tiercast upload`.")
+@options.wait
+@options.timeout
+@options.if_revision
+@options.message
+@options.yes
+@options.dry_run
+@options.system
+@printing.output("table", "json", "yaml")
+def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: ANN401 click's options, each typed where it is declared
+    """Make a document the active revision, and wait until whoever can be reached runs it.
+
+    FILES are one file, several, a folder, or - for stdin; ID is a draft (d-7f3a) or an old revision (42).
+    """
+    shown = session.current()
+    choice = msgspec.convert(given, _Choice)
+    _must_be_able_to_ask(shown, choice)
+    named = sources.named(source, draft)
+    asked = shown.client()
+    base = None
+    if not choice.yes and not choice.dry_run:
+        base = _agreed(shown, asked, named)
+        if base is None:
+            return exits.Exit.OK
+    request = {
+        "source": named,
+        "if_revision": choice.if_revision or (base.base.revision if base else 0),
+        "if_generation": base.base.generation if base and not choice.if_revision else 0,
+        "message": choice.message,
+        "dry_run": choice.dry_run,
+    }
+    return _Change(shown, asked, choice).carry_out(f"{client.CFG}/apply", request, named)
+
+
+@click.command()
+@click.option(
+    "--to", type=click.IntRange(min=1), default=None, metavar="N", help="Default: the revision before."
+)
+@options.wait
+@options.timeout
+@options.if_revision
+@options.message
+@options.yes
+@options.dry_run
+@options.system
+@printing.output("table", "json", "yaml")
+def rollback(to: int | None, **given: Any) -> int:  # noqa: ANN401 click's options, each typed where it is declared
+    """Go back to an old revision: a new revision equal to it, through the same plan."""
+    shown = session.current()
+    choice = msgspec.convert(given, _Choice)
+    _must_be_able_to_ask(shown, choice)
+    asked = shown.client()
+    active, before = _active_and(asked, to)
+    if not choice.yes and not choice.dry_run:
+        named = sources.Named(revision=before)
+        if _agreed(shown, asked, named) is None:
+            return exits.Exit.OK
+    request = {
+        "to": before,
+        "if_revision": choice.if_revision or active.version.revision,
+        "if_generation": 0 if choice.if_revision else active.version.generation,
+        "message": choice.message or f"rollback to revision {before}",
+        "dry_run": choice.dry_run,
+    }
+    return _Change(shown, asked, choice).carry_out(
+        f"{client.CFG}/rollback", request, sources.Named(revision=before)
+    )
+
+
+def _active_and(asked: client.Client, to: int | None) -> tuple[answers.RevisionView, int]:
+    """The active revision, and the one to go back to: named here, so that a repeated request undoes nothing twice."""
+    answer = asked.call(client.Ask(path=f"{client.CFG}/revisions?limit=50")).as_(answers.HistoryView)
+    active = next((one for one in answer.revisions if one.state == "active"), None)
+    if active is None:
+        raise errors.NotFoundError("no revision is active", hint="tiercast history")
+    older = [one for one in answer.revisions if one.version < active.version and one.state == "superseded"]
+    if to is None and not older:
+        raise errors.NotFoundError("there is no revision before the active one", hint="name one: --to N")
+    return active, to if to is not None else older[0].version.revision
+
+
+class _Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of a change."""
+
+    level: waiting.Level
+    timeout: float
+    if_revision: int | None
+    message: str
+    yes: bool
+    dry_run: bool
+    form: str
+
+
+def _must_be_able_to_ask(shown: session.Session, choice: _Choice) -> None:
+    if not (choice.yes or choice.dry_run or shown.terminal):
+        raise errors.UsageError(
+            "this changes the system, and there is no terminal to ask on", hint="say --yes if you mean it"
+        )
+
+
+def _agreed(shown: session.Session, asked: client.Client, named: sources.Named) -> answers.Planned | None:
+    """The plan that a person has seen and said yes to; None where there is nothing to do or the answer was no."""
+    body = msgspec.json.encode({"source": named})
+    ask = client.Ask(
+        method="POST", path=f"{client.CFG}/plan", body=body, headers={"Content-Type": client.JSON}
+    )
+    planned = _judged(asked, ask, named).as_(answers.Planned)
+    shown.tell(planned.text)
+    if planned.verdict == "unchanged":
+        return None
+    if planned.verdict == "refused":
+        raise errors.RefusedError("the change is refused, see above", hint="take the steps that stand there")
+    if not shown.confirmed(f"apply on top of revision {planned.base.revision}?"):
+        shown.tell("nothing was changed")
+        return None
+    return planned
+
+
+def _judged(asked: client.Client, ask: client.Ask, named: sources.Named) -> client.Answer:
+    """The answer; findings become an error that can show the lines they stand in."""
+    try:
+        return asked.call(ask)
+    except client.ProblemError as error:
+        if error.problem.errors:
+            raise findings.InvalidError(error.problem.errors, named.texts) from None
+        raise
+
+
+class _Change:
+    """Sends one change, and waits for its rollout."""
+
+    def __init__(self, shown: session.Session, asked: client.Client, choice: _Choice) -> None:
+        self._shown = shown
+        self._asked = asked
+        self._choice = choice
+
+    def carry_out(self, path: str, request: dict[str, Any], named: sources.Named) -> int:
+        ask = client.post(path, msgspec.json.encode(request), self._shown.random.token(16))
+        answer = self._sent(ask, named)
+        applied = answer.as_(answers.Applied)
+        for warning in applied.warnings:
+            self._shown.tell(f"warning: {warning}")
+        if self._choice.dry_run or self._choice.yes:
+            self._shown.tell(applied.plan_text)
+        if applied.unchanged:
+            return self._without(
+                answer, f"unchanged: revision {applied.version.revision} is this document already"
+            )
+        if self._choice.dry_run:
+            return self._without(answer, "dry run: nothing was changed")
+        self._shown.tell(f"revision {applied.version.revision} is active; rollout {applied.rollout}")
+        if self._choice.level is waiting.Level.NONE:
+            return self._without(answer, f"started: rollout {applied.rollout}")
+        return self._awaited(answer, applied)
+
+    def _sent(self, ask: client.Ask, named: sources.Named) -> client.Answer:
+        end = self._shown.clock.monotonic() + AGAIN_S
+        lost: errors.TiercastError | None = None
+        while True:
+            try:
+                return _judged(self._asked, ask, named)
+            except errors.TiercastError as error:
+                code = client.code_of(error)
+                lost = error if code == "unknown_outcome" else lost
+                if lost is None or code not in _AGAIN:
+                    raise
+                if self._shown.clock.monotonic() >= end:
+                    raise lost from None
+                self._shown.progress(f"no answer from {self._asked.place}, retrying: {error.message}")
+                self._shown.sleep(AGAIN_PAUSE_S)
+
+    def _without(self, answer: client.Answer, line: str) -> int:
+        """A change that is not waited for."""
+        self._print(answer.body, b"null", line)
+        return exits.Exit.OK
+
+    def _awaited(self, answer: client.Answer, applied: answers.Applied) -> int:
+        waiter = waiting.Waiter(self._shown, self._asked, applied.rollout)
+        waited = waiter.wait(self._choice.level, self._choice.timeout)
+        line = (
+            rollouts.closing(waited.view)
+            if waited.view
+            else f"no answer about rollout {applied.rollout} in time"
+        )
+        self._print(answer.body, waited.body, line)
+        if waited.exit is exits.Exit.TIMED_OUT:
+            self._shown.tell(f"still running; the rollout goes on: tiercast status {applied.rollout} -w")
+        return waited.exit
+
+    def _print(self, applied: bytes, rollout: bytes, line: str) -> None:
+        whole = msgspec.json.encode({"applied": msgspec.Raw(applied), "rollout": msgspec.Raw(rollout)})
+        structured = printing.structured(self._choice.form, whole)
+        if structured is None:
+            self._shown.say(line)
+        else:
+            self._shown.say(structured)
+            self._shown.tell(line)

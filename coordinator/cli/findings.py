@@ -1,0 +1,30 @@
+"""Findings as a person wants them: all at once, each with its place, its line and a hint."""
+
+from collections.abc import Mapping, Sequence
+
+from coordinator import errors
+from coordinator.cli import printing
+from coordinator.config import findings as faults
+from coordinator.config import rendering
+
+
+class InvalidError(errors.TiercastError):
+    """The document has errors; they are shown instead of a sentence."""
+
+    code = "invalid"
+
+    def __init__(self, found: Sequence[faults.Finding], texts: Mapping[str, str]) -> None:
+        super().__init__(summary(found))
+        self.found = tuple(found)
+        self.texts = dict(texts)
+
+
+def lines(found: Sequence[faults.Finding], texts: Mapping[str, str]) -> str:
+    """Every finding, with the line it stands in where its text is known."""
+    return "\n".join(rendering.render_finding(one, texts.get(one.file, "")) for one in found)
+
+
+def summary(found: Sequence[faults.Finding]) -> str:
+    """`invalid: 2 errors, 1 warning`."""
+    bad = sum(one.severity == "error" for one in found)
+    return f"invalid: {printing.count(bad, 'error')}, {printing.count(len(found) - bad, 'warning')}"

@@ -1,0 +1,285 @@
+"""Commands that look at what is: `status`, `sites`, `servers`, `describe`."""
+
+import urllib.parse
+from collections.abc import Iterator, Sequence
+
+import click
+import msgspec
+
+from coordinator import errors
+from coordinator.cli import answers, client, exits, options, printing, rollouts, session, waiting
+
+WATCH_S = 1.0
+FOR_EVER_S = 10.0 * 365 * 86400  # of one who watches; Ctrl-C ends it
+AWAY = frozenset({"pending", "unknown"})
+SERVER_HEAD = ("SERVER", "SITE", "SYNC", "LEVEL", "REVISION", "LINK", "REASON")
+_SITE = click.option("--site", default="", metavar="S", help="Of this site alone, by server.")
+_NOT_CONVERGED = click.option("--not-converged", is_flag=True, help="Only servers that are not there yet.")
+
+
+@click.command()
+@click.argument("rollout", required=False, metavar="[ROLLOUT]")
+@_SITE
+@_NOT_CONVERGED
+@click.option("--exit-code", is_flag=True, help="Exit 0 converged, 5 failed, 6 running, 7 some absent.")
+@click.option("-w", "--watch", is_flag=True, help="Go on looking; of a rollout, until it is settled.")
+@options.system
+@printing.output("table", "wide", "tree", "json", "yaml", "name")
+def status(
+    rollout: str | None, site: str, form: str, *, not_converged: bool, exit_code: bool, watch: bool
+) -> int:
+    """Is everything on the active revision? The whole system by site, or one rollout by its id."""
+    shown = session.current()
+    asked = shown.client()
+    if rollout:
+        return _rollout(shown, asked, rollout, (form, watch, exit_code))
+    details = form in {"wide", "tree"} or bool(site) or not_converged
+    query = {"site": site, "not_converged": str(not_converged).lower(), "details": str(details).lower()}
+    ask = client.Ask(path=f"{client.CFG}/status?{urllib.parse.urlencode(query)}")
+    if watch:
+        return _watch(shown, asked, ask, (form, details))
+    answer = asked.call(ask)
+    view = answer.as_(answers.StatusView)
+    _print_status(shown, answer, view, (form, details))
+    return _state_exit(view.rollout) if exit_code else exits.Exit.OK
+
+
+def _rollout(
+    shown: session.Session, asked: client.Client, rollout: str, wanted: tuple[str, bool, bool]
+) -> int:
+    form, watch, exit_code = wanted
+    level, timeout_s = (waiting.Level.ALL, FOR_EVER_S) if watch else (waiting.Level.NONE, 0.0)
+    if watch:
+        waited = waiting.Waiter(shown, asked, rollout).wait(level, timeout_s)
+        view, body, code = waited.view, waited.body, waited.exit
+    else:
+        answer = asked.call(client.Ask(path=f"{client.CFG}/rollouts/{urllib.parse.quote(rollout, safe='')}"))
+        view, body = answer.as_(answers.RolloutView), answer.body
+        code = _state_exit(view)
+    structured = printing.structured(form, body)
+    if structured is not None:
+        shown.say(structured)
+    elif view is not None:
+        shown.say(rollouts.closing(view))
+    return code if exit_code or code is exits.Exit.INTERRUPTED else exits.Exit.OK
+
+
+def _state_exit(view: answers.RolloutView | None) -> exits.Exit:
+    return exits.Exit.OK if view is None else exits.of_state(view.state, absent_matter=True)
+
+
+def _watch(shown: session.Session, asked: client.Client, ask: client.Ask, wanted: tuple[str, bool]) -> int:
+    """Print whenever it has changed, until Ctrl-C."""
+    before = b""
+    try:
+        while True:
+            try:
+                answer = asked.call(ask)
+            except errors.UnreachableError as error:
+                shown.progress(f"{error.message}; retrying")
+            else:
+                if answer.body != before:
+                    _print_status(shown, answer, answer.as_(answers.StatusView), wanted)
+                    before = answer.body
+            shown.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return exits.Exit.INTERRUPTED
+
+
+def _print_status(
+    shown: session.Session, answer: client.Answer, view: answers.StatusView, wanted: tuple[str, bool]
+) -> None:
+    form, details = wanted
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+    elif form == "name":
+        shown.say("\n".join(one.site for one in view.sites))
+    elif form == "tree":
+        shown.say_coloured(list(_tree(shown, view)))
+    else:
+        shown.say_coloured(
+            [_headline(shown, view), *_sites(shown, view), *(_servers(shown, view) if details else ())]
+        )
+        shown.say_coloured([session.clean(line) for line in _remarks(view)])
+
+
+def _headline(shown: session.Session, view: answers.StatusView) -> str:
+    line = f"revision {view.version.revision}  digest {printing.short(view.digest)}"
+    if view.version.generation > 1:
+        line += f"  generation {view.version.generation}"
+    if view.rollout is not None:
+        line += f"  {shown.coloured(view.rollout.state)}: {rollouts.numbers(view.rollout)}"
+    return line if view.coordinator == "active" else f"{line}  coordinator: {view.coordinator}"
+
+
+def _away(site: answers.SiteView) -> bool:
+    return bool(site.counts) and set(site.counts) <= AWAY
+
+
+def _site_rows(view: answers.StatusView) -> Iterator[tuple[str, str, str, str]]:
+    for site in view.sites:
+        if _away(site):
+            continue
+        others = ", ".join(f"{number} {sync}" for sync, number in site.counts.items() if sync != "converged")
+        ready, total = site.counts.get("converged", 0), sum(site.counts.values())
+        yield site.site, site.sync, f"{ready} of {total}", others
+
+
+def _sites(shown: session.Session, view: answers.StatusView) -> list[str]:
+    rows = list(_site_rows(view))
+    return (
+        printing.painted(shown, printing.table(("SITE", "SYNC", "READY", "OTHERS"), rows), 1) if rows else []
+    )
+
+
+def _servers(shown: session.Session, view: answers.StatusView) -> list[str]:
+    rows = [_server_row(one) for site in view.sites for one in site.servers]
+    return ["", *printing.painted(shown, printing.table(SERVER_HEAD, rows), 2)] if rows else []
+
+
+def _server_row(one: answers.ServerView) -> tuple[str, ...]:
+    link = "up" if one.linked else printing.since(one.since_s) or "none"
+    return one.server, one.site, one.sync, one.level, one.revision, link, one.reason
+
+
+def _remarks(view: answers.StatusView) -> Iterator[str]:
+    """What wants attention, then what is merely away, each in one quiet line."""
+    if view.rollout is not None:
+        yield from (rollouts.blocker(one) for one in view.rollout.blocking[: rollouts.NAMED])
+        if (more := len(view.rollout.blocking) - rollouts.NAMED) > 0:
+            yield f"and {more} more: tiercast status --not-converged"
+    away = [
+        f"{site.site} ({printing.count(sum(site.counts.values()), 'server')})"
+        for site in view.sites
+        if _away(site)
+    ]
+    if away:
+        yield f"away: {', '.join(away)}"
+    if view.parked:
+        yield f"parked: {', '.join(one.server for one in view.parked)}"
+
+
+def _tree(shown: session.Session, view: answers.StatusView) -> Iterator[str]:
+    yield _headline(shown, view)
+    for index, site in enumerate(view.sites):
+        last = index == len(view.sites) - 1
+        ready, total = site.counts.get("converged", 0), sum(site.counts.values())
+        yield f"{'└─' if last else '├─'} {session.clean(site.site)}  {shown.coloured(site.sync)}  {ready} of {total}"
+        yield from _branch(shown, site.servers, "   " if last else "│  ")
+
+
+def _branch(shown: session.Session, servers: Sequence[answers.ServerView], before: str) -> Iterator[str]:
+    for index, one in enumerate(servers):
+        last = index == len(servers) - 1
+        told = [one.server, shown.coloured(one.sync), one.revision, one.level, one.reason]
+        if not one.linked:
+            told.append(printing.since(one.since_s))
+        line = "  ".join(part if part.startswith("\x1b") else session.clean(part) for part in told if part)
+        yield f"{before}{'└─' if last else '├─'} {line}"
+        for number, role in enumerate(one.roles):
+            twig = "└─" if number == len(one.roles) - 1 else "├─"
+            yield f"{before}{'   ' if last else '│  '}{twig} {session.clean(role)}"
+
+
+@click.command()
+@options.system
+@printing.output("table", "json", "yaml", "name")
+def sites(form: str) -> int:
+    """All sites, with the worst state of their servers."""
+    shown = session.current()
+    view, part = _listed(shown, "sites", details=False)
+    structured = printing.structured(form, part)
+    if structured is not None:
+        shown.say(structured)
+    elif form == "name":
+        shown.say("\n".join(one.site for one in view.sites))
+    else:
+        rows = [
+            (one.site, one.sync, str(sum(one.counts.values())), str(one.counts.get("converged", 0)))
+            for one in view.sites
+        ]
+        shown.say_coloured(
+            printing.painted(shown, printing.table(("SITE", "SYNC", "SERVERS", "READY"), rows), 1)
+        )
+    return exits.Exit.OK
+
+
+@click.command()
+@_SITE
+@_NOT_CONVERGED
+@options.system
+@printing.output("table", "wide", "json", "yaml", "name")
+def servers(site: str, form: str, *, not_converged: bool) -> int:
+    """All servers by name, those too that are parked."""
+    shown = session.current()
+    view, _ = _listed(shown, "sites", details=True, site=site, not_converged=not_converged)
+    found = [one for each in view.sites for one in each.servers] + list(view.parked)
+    structured = printing.structured(form, msgspec.json.encode(found))
+    if structured is not None:
+        shown.say(structured)
+    elif form == "name":
+        shown.say("\n".join(one.server for one in found))
+    else:
+        wide = form == "wide"
+        rows = [(*_server_row(one), *([", ".join(one.roles)] if wide else ())) for one in found]
+        head = (*SERVER_HEAD, *(["ROLES"] if wide else ()))
+        shown.say_coloured(printing.painted(shown, printing.table(head, rows), 2))
+    return exits.Exit.OK
+
+
+def _listed(
+    shown: session.Session, part: str, *, details: bool, site: str = "", not_converged: bool = False
+) -> tuple[answers.StatusView, bytes]:
+    query = {"site": site, "not_converged": str(not_converged).lower(), "details": str(details).lower()}
+    answer = shown.client().call(client.Ask(path=f"{client.CFG}/status?{urllib.parse.urlencode(query)}"))
+    return answer.as_(answers.StatusView), bytes(answer.as_(dict[str, msgspec.Raw])[part])
+
+
+@click.command()
+@click.argument("server")
+@options.system
+@printing.output("table", "json", "yaml")
+def describe(server: str, form: str) -> int:
+    """What a server itself says of its nodes and roles."""
+    shown = session.current()
+    answer = shown.client().call(
+        client.Ask(path=f"{client.CFG}/servers/{urllib.parse.quote(server, safe='')}")
+    )
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+        return exits.Exit.OK
+    view = answer.as_(answers.Described)
+    shown.say_coloured(list(_described(shown, view)))
+    return exits.Exit.OK
+
+
+def _described(shown: session.Session, view: answers.Described) -> Iterator[str]:
+    one = view.server
+    link = "up" if one.linked else printing.since(one.since_s) or "none"
+    facts = {
+        "site": one.site or "-",
+        "address": view.address or "-",
+        "revision": f"{one.revision or '-'} ({one.level or 'nothing yet'}), accepted {view.accepted or '-'}",
+        "link": link,
+        "parent": view.parent or "-",
+        "boot": str(view.boot),
+    }
+    yield f"{session.clean(one.server)}  {shown.coloured(one.sync)}" + (
+        f"  {session.clean(one.reason)}" if one.reason else ""
+    )
+    yield from (f"  {name + ':':<10}{session.clean(value)}" for name, value in facts.items())
+    if view.reason:
+        yield f"  it cannot be asked: {session.clean(view.reason)}"
+    rows = [_role_row(node, role) for node in view.nodes for role in node.roles]
+    if rows:
+        head = ("NODE", "STATE", "PID", "RESTARTS", "ROLE", "TYPE", "HEALTH", "LEVEL", "REVISION", "DETAIL")
+        yield ""
+        yield from printing.painted(shown, printing.table(head, rows), 6)
+
+
+def _role_row(node: answers.NodeView, role: answers.RoleView) -> tuple[str, ...]:
+    pid = str(node.pid) if node.pid else ""
+    own = (node.node, node.state, pid, str(node.restarts))
+    return (*own, role.role, role.type, role.health, role.level, role.revision, role.detail)

@@ -1,0 +1,177 @@
+"""The command `tiercast`: finds commands by name, loads the one that is used, and turns errors into exit codes.
+
+Commands that act on this machine (`server`, `demo`) come from other packages by the entry-point group
+`tiercast.commands`; they are click commands, may raise any `TiercastError`, and return an exit code or nothing.
+Law: no stack trace for anything but a bug of ours, and then only where TIERCAST_TRACE is set.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+import msgspec
+
+from coordinator import errors
+from coordinator.cli import client, exits, session
+
+if TYPE_CHECKING:
+    import importlib.metadata
+
+ENTRY_POINTS = "tiercast.commands"
+TRACE = "TIERCAST_TRACE"
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """What is known of a command before it is loaded."""
+
+    section: str
+    place: str
+    """`module:attribute`; empty where an entry point says it."""
+    summary: str
+
+
+_CLI = "coordinator.cli"
+COMMANDS: dict[str, Listed] = {
+    "demo": Listed("try", "", "Two sites on this machine, changed, cut off, and caught up"),
+    "version": Listed("try", f"{_CLI}.about:version", "Which version this is"),
+    "completion": Listed("try", f"{_CLI}.about:completion", "Completion for bash, zsh or fish"),
+    "server": Listed("server", "", "This machine's server: init, run, enroll, status, stop"),
+    "validate": Listed(
+        "document", f"{_CLI}.documents:validate", "Find everything that is wrong; asks no server"
+    ),
+    "fmt": Listed("document", f"{_CLI}.documents:fmt", "Print a document in its usual order"),
+    "schema": Listed("document", f"{_CLI}.documents:schema", "JSON Schema of the document, for editors"),
+    "upload": Listed("document", f"{_CLI}.documents:upload", "Save a document as a draft"),
+    "plan": Listed(
+        "document", f"{_CLI}.changes:plan", "What applying it would do, and whether it may be done"
+    ),
+    "apply": Listed("document", f"{_CLI}.changes:apply", "Make it the active revision, and wait"),
+    "status": Listed("look", f"{_CLI}.looking:status", "Is everything on the active revision?"),
+    "history": Listed("look", f"{_CLI}.revisions:history", "Revisions, newest first"),
+    "show": Listed("look", f"{_CLI}.revisions:show", "One revision, or its document"),
+    "sites": Listed("look", f"{_CLI}.looking:sites", "All sites"),
+    "servers": Listed("look", f"{_CLI}.looking:servers", "All servers"),
+    "describe": Listed("look", f"{_CLI}.looking:describe", "What one server says of its nodes and roles"),
+    "rollback": Listed("undo", f"{_CLI}.changes:rollback", "Go back to an old revision"),
+    "whoami": Listed("people", f"{_CLI}.people:whoami", "Whom the token stands for"),
+    "context": Listed("people", f"{_CLI}.people:context", "Systems known here"),
+}
+SECTIONS = ("try", "server", "document", "look", "undo", "people", "more")
+
+
+class Commands(click.Group):
+    """Loads a command when it is used; for the list, its name and summary are enough."""
+
+    def list_commands(self, context: click.Context) -> list[str]:  # noqa: ARG002 click's own signature
+        return _names()
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 click's own signature
+        listed = COMMANDS.get(name)
+        if listed is None or not listed.place:
+            return _contributed(name)
+        module, _, attribute = listed.place.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(context, arguments)
+        except click.NoSuchCommand:
+            raise click.NoSuchCommand(arguments[0], possibilities=_names(), ctx=context) from None
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's own signature
+        for section in SECTIONS:
+            rows = [(name, _listed(name).summary) for name in _names() if _listed(name).section == section]
+            if rows:
+                with formatter.section(section.capitalize()):
+                    formatter.write_dl(rows)
+
+
+def _names() -> list[str]:
+    """In the order of the table, what others bring last."""
+    brought = {entry.name for entry in _entry_points()}
+    own = [name for name, listed in COMMANDS.items() if listed.place or name in brought]
+    return own + sorted(brought - COMMANDS.keys())
+
+
+def _listed(name: str) -> Listed:
+    return COMMANDS.get(name, Listed("more", "", ""))
+
+
+def _entry_points() -> Iterable["importlib.metadata.EntryPoint"]:
+    import importlib.metadata  # noqa: PLC0415 25 ms that a command of our own does not need
+
+    return importlib.metadata.entry_points(group=ENTRY_POINTS)
+
+
+def _contributed(name: str) -> click.Command | None:
+    entry = next((one for one in _entry_points() if one.name == name), None)
+    if entry is None:
+        return None
+    try:
+        command = entry.load()
+    except ImportError as wrong:
+        raise errors.UsageError(
+            f"the command {name!r} cannot be loaded: {wrong}", hint=f"it is promised by {entry.value}"
+        ) from wrong
+    assert isinstance(command, click.Command)
+    return command
+
+
+@click.group(cls=Commands, name="tiercast", context_settings={"help_option_names": ["-h", "--help"]})
+def root() -> None:
+    """Carries one configuration document to every site, server, worker node and role, and knows who runs what."""
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    sys.exit(run(sys.argv[1:], session.here()))
+
+
+def run(arguments: Sequence[str], shown: session.Session) -> int:
+    """One command; its exit code."""
+    try:
+        returned = root.main(list(arguments), prog_name="tiercast", standalone_mode=False, obj=shown)
+    except click.Abort:
+        shown.tell("interrupted")
+        return exits.Exit.INTERRUPTED
+    except click.ClickException as wrong:
+        return _usage(shown, wrong)
+    except errors.TiercastError as error:
+        return _told(shown, error)
+    except Exception as bug:
+        if TRACE in shown.environment:
+            raise
+        shown.tell(f"error: something broke here: {type(bug).__name__}: {bug}")
+        shown.tell(f"  hint: {TRACE}=1 shows where")
+        return exits.Exit.UNEXPECTED
+    return int(returned) if isinstance(returned, int) else exits.Exit.OK
+
+
+def _usage(shown: session.Session, wrong: click.ClickException) -> int:
+    context = wrong.ctx if isinstance(wrong, click.UsageError) else None
+    shown.tell(f"error: {wrong.format_message()}")
+    if context is not None:
+        shown.tell(f"  hint: {context.command_path} --help")
+    return exits.Exit.USAGE
+
+
+def _told(shown: session.Session, error: errors.TiercastError) -> int:
+    if error.code == "invalid":
+        from coordinator.cli import findings  # noqa: PLC0415 only where a document was read, which loaded it
+
+        if isinstance(error, findings.InvalidError):
+            shown.tell(findings.lines(error.found, error.texts))
+            shown.tell(error.message)
+            return exits.Exit.INVALID
+    shown.tell(f"error: {error.message}")
+    if error.hint:
+        shown.tell(f"  hint: {error.hint}")
+    if isinstance(error, client.ProblemError) and error.problem.code == "internal":
+        shown.tell(f"  request: {error.problem.request_id}")
+    return exits.of_code(client.code_of(error))

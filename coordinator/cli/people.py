@@ -1,0 +1,68 @@
+"""Who asks, and whom: `whoami`, `context use`, `context list`."""
+
+import click
+import msgspec
+
+from coordinator import errors
+from coordinator.cli import answers, client, exits, options, printing, session
+from coordinator.host import contexts
+
+
+@click.command()
+@options.system
+@printing.output("table", "json", "yaml", "name")
+def whoami(form: str) -> int:
+    """Whom the token of this context stands for."""
+    shown = session.current()
+    answer = shown.client().call(client.Ask(path=f"{client.ADMIN}/whoami"))
+    who = answer.as_(answers.Who)
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+    else:
+        shown.say(who.name if form == "name" else f"{who.name}, {who.role}, of cluster {who.cluster}")
+    return exits.Exit.OK
+
+
+@click.group()
+def context() -> None:
+    """Systems known here: which one is asked."""
+
+
+@context.command("list")
+@printing.output("table", "json", "yaml", "name")
+def list_contexts(form: str) -> int:
+    """All contexts; tokens are not shown."""
+    shown = session.current()
+    known = contexts.read(contexts.path(shown.environment), session.parsed)
+    plain = [
+        {"name": name, "current": name == known.current, "servers": list(one.servers)}
+        for name, one in sorted(known.contexts.items())
+    ]
+    structured = printing.structured(form, msgspec.json.encode(plain))
+    if structured is not None:
+        shown.say(structured)
+    elif form == "name":
+        shown.say("\n".join(sorted(known.contexts)))
+    else:
+        rows = [
+            ("*" if name == known.current else " ", name, ", ".join(one.servers))
+            for name, one in sorted(known.contexts.items())
+        ]
+        shown.say_coloured(printing.table((" ", "NAME", "SERVERS"), rows))
+    return exits.Exit.OK
+
+
+@context.command("use")
+@click.argument("name")
+def use_context(name: str) -> int:
+    """Ask this system from now on."""
+    shown = session.current()
+    place = contexts.path(shown.environment)
+    known = contexts.read(place, session.parsed)
+    if name not in known.contexts:
+        have = ", ".join(sorted(known.contexts)) or "none"
+        raise errors.UsageError(f"no such context (got {name!r}, have {have})", hint="tiercast context list")
+    contexts.write(place, msgspec.structs.replace(known, current=name))
+    shown.tell(f"now asked: {name}")
+    return exits.Exit.OK

@@ -1,0 +1,84 @@
+"""Commands that look at what was: `history`, `show`."""
+
+import urllib.parse
+from collections.abc import Sequence
+
+import click
+
+from coordinator.cli import answers, client, exits, options, printing, session
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
+@click.option("--before", type=click.IntRange(min=1), default=None, metavar="N", help="Revisions below N.")
+@options.system
+@printing.output("table", "wide", "json", "yaml", "name")
+def history(limit: int, before: int | None, form: str) -> int:
+    """Revisions, newest first."""
+    shown = session.current()
+    query = {"limit": limit, "before": before or 0}
+    answer = shown.client().call(client.Ask(path=f"{client.CFG}/revisions?{urllib.parse.urlencode(query)}"))
+    view = answer.as_(answers.HistoryView)
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+    elif form == "name":
+        shown.say("\n".join(str(one.version.revision) for one in view.revisions))
+    else:
+        rows = [_revision_row(one, wide=form == "wide") for one in view.revisions]
+        head = ("REVISION", "STATE", "ISSUED", "AUTHOR", "DIGEST", "SIZE", "MESSAGE")
+        shown.say_coloured(printing.painted(shown, printing.table(head, rows), 1))
+        if view.next:
+            shown.tell(f"more: tiercast history --before {view.next}")
+    return exits.Exit.OK
+
+
+def _revision_row(one: answers.RevisionView, *, wide: bool) -> tuple[str, ...]:
+    digest = one.digest if wide else printing.short(one.digest)
+    issued = printing.moment(one.issued)
+    return (
+        str(one.version), one.state, issued, one.author, digest, printing.size(one.size_bytes), one.message,
+    )  # fmt: skip
+
+
+@click.command()
+@click.argument("revision", metavar="N, DRAFT or active")
+@click.option("--document", is_flag=True, help="The document as it was uploaded, comments kept.")
+@options.system
+@printing.output("table", "json", "yaml")
+def show(revision: str, form: str, *, document: bool) -> int:
+    """One revision; with --document its text."""
+    shown = session.current()
+    word = urllib.parse.quote(revision.removeprefix("r") if revision[1:].isdigit() else revision, safe="")
+    path = f"{client.CFG}/revisions/{word}{'/document' if document else ''}"
+    answer = shown.client().call(client.Ask(path=path))
+    view = answer.as_(answers.Shown)
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+    elif document:
+        shown.raw(_text(view.files))
+    elif view.revision is None:
+        shown.say(f"{revision}: a draft, without a number yet")
+    else:
+        shown.say_coloured(_revision(shown, view.revision))
+    return exits.Exit.OK
+
+
+def _text(files: Sequence[answers.File]) -> str:
+    """As `apply` would take it again; several files each under its name."""
+    if len(files) == 1:
+        return files[0].text
+    return "".join(f"# {file.name}\n{file.text.rstrip()}\n" for file in files)
+
+
+def _revision(shown: session.Session, one: answers.RevisionView) -> list[str]:
+    facts = {
+        "digest": one.digest,
+        "size": printing.size(one.size_bytes),
+        "issued": printing.moment(one.issued),
+        "author": one.author,
+        "message": one.message or "-",
+    }
+    lines = [f"revision {one.version.revision}  {shown.coloured(one.state)}"]
+    return lines + [f"  {name + ':':<10}{session.clean(value)}" for name, value in facts.items()]

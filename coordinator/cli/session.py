@@ -1,0 +1,215 @@
+"""What a command is given of its surroundings: streams, variables, clock, and the system that is asked.
+
+Law: stdout is data, stderr is talk; nothing that came from elsewhere is written with its control characters.
+"""
+
+import os
+import pathlib
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, TextIO
+
+import click
+import msgspec
+
+from coordinator import effects, errors
+from coordinator.cli import client
+from coordinator.host import clock as clocks
+from coordinator.host import contexts
+
+SERVER, CA, TOKEN = "TIERCAST_SERVER", "TIERCAST_CA", "TIERCAST_TOKEN"
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_COLOURS = {
+    "converged": "32", "ready": "32", "healthy": "32", "active": "32",
+    "applying": "33", "held": "33", "leaving": "33", "pending": "33", "unknown": "33", "running": "33", "reached": "33",
+    "stale": "31", "failed": "31", "lost": "31", "stranded": "31",
+}  # fmt: skip
+
+
+class Session:
+    """One run of a command."""
+
+    def __init__(  # noqa: PLR0913 the edge: everything that the world gives a command, each by name
+        self,
+        *,
+        environment: Mapping[str, str],
+        stdin: BinaryIO,
+        out: TextIO,
+        talk: TextIO,
+        terminal: bool,
+        clock: effects.Clock,
+        random: effects.Random,
+        sleep: Callable[[float], None],
+        connect: Callable[[contexts.Context], client.Client],
+    ) -> None:
+        self.environment = environment
+        self.stdin = stdin
+        self.clock = clock
+        self.random = random
+        self.sleep = sleep
+        self.terminal = terminal
+        """A person sits there and can answer."""
+        self.server = ""
+        self.context = ""
+        self._out = out
+        self._talk = talk
+        self._connect = connect
+        self._line = 0
+
+    @property
+    def colour(self) -> bool:
+        """NO_COLOR, whatever its value, forbids it."""
+        wanted = "NO_COLOR" not in self.environment and self.environment.get("TERM") != "dumb"
+        return wanted and self._out.isatty()
+
+    def say(self, text: str) -> None:
+        """Data."""
+        self._clear()
+        self._out.write(clean(text).rstrip("\n") + "\n")
+        self._out.flush()
+
+    def raw(self, text: str) -> None:
+        """Data that must leave as it is, such as a document; only a terminal is spared its control characters."""
+        self._out.write(clean(text) if self._out.isatty() else text)
+        self._out.flush()
+
+    def tell(self, text: str) -> None:
+        """Talk."""
+        self._clear()
+        self._talk.write(clean(text).rstrip("\n") + "\n")
+        self._talk.flush()
+
+    def progress(self, text: str) -> None:
+        """Talk that the next progress replaces, on a terminal."""
+        if not self._talk.isatty():
+            self.tell(text)
+            return
+        line = clean(text).replace("\n", " ")[: _columns(self.environment) - 1]
+        self._talk.write(f"\r{line.ljust(self._line)}")
+        self._talk.flush()
+        self._line = len(line)
+
+    def _clear(self) -> None:
+        if self._line:
+            self._talk.write("\r" + " " * self._line + "\r")
+            self._talk.flush()
+            self._line = 0
+
+    def coloured(self, word: str) -> str:
+        """A word of state; its colour only repeats it."""
+        code = _COLOURS.get(word.strip())
+        return f"\x1b[{code}m{word}\x1b[0m" if code and self.colour else word
+
+    def say_coloured(self, lines: list[str]) -> None:
+        """Lines made by us with `coloured` words, already clean."""
+        self._clear()
+        self._out.write("".join(f"{line.rstrip()}\n" for line in lines))
+        self._out.flush()
+
+    def confirmed(self, question: str) -> bool:
+        """Ask the person. Raises `UsageError` where there is none: it never hangs."""
+        if not self.terminal:
+            raise errors.UsageError(
+                "this changes the system, and there is no terminal to ask on", hint="say --yes if you mean it"
+            )
+        self._talk.write(f"{clean(question)} [y/N] ")
+        self._talk.flush()
+        return self.stdin.readline(64).strip().lower() in {b"y", b"yes"}
+
+    def client(self) -> client.Client:
+        """Of the system named by flag, variable or context. Raises `UsageError`."""
+        return self._connect(self.system())
+
+    def system(self) -> contexts.Context:
+        """Address by flag, variable or context; CA and token by variable or context."""
+        server = self.server or self.environment.get(SERVER, "")
+        found = self._chosen(needed=not (server and CA in self.environment))
+        ca = self.environment.get(CA, "")
+        return contexts.Context(
+            server or found.server,
+            _file(ca) if ca else found.ca,
+            self.environment.get(TOKEN, "") or found.token,
+        )
+
+    def _chosen(self, *, needed: bool) -> contexts.Context:
+        if not needed and not self.context:
+            return contexts.Context("")
+        place = contexts.path(self.environment)
+        known = contexts.read(place, parsed)
+        name = self.context or known.current
+        if name in known.contexts:
+            return known.contexts[name]
+        if not known.contexts:
+            raise errors.UsageError(
+                f"no system is known here (nothing in {place})",
+                hint="`tiercast server init` writes a context; or copy that file from the machine where it ran",
+            )
+        raise errors.UsageError(
+            f"no such context (got {name!r}, have {', '.join(sorted(known.contexts))})",
+            hint="tiercast context use NAME",
+        )
+
+
+def parsed(data: bytes) -> object:
+    """Contexts as people may write them. Raises `ValueError`."""
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        import yaml  # noqa: PLC0415 30 ms, and only for a file that a person has written
+
+        try:
+            return yaml.safe_load(data)
+        except yaml.YAMLError as wrong:
+            raise ValueError(str(wrong)) from wrong
+
+
+def clean(text: str) -> str:
+    """Without what would move a terminal's cursor or turn its text around."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def current() -> Session:
+    """Of the running command."""
+    session = click.get_current_context().find_object(Session)
+    assert session is not None
+    return session
+
+
+def _https(context: contexts.Context) -> client.Client:
+    from coordinator.cli import https  # noqa: PLC0415 30 ms that only a command that asks needs
+
+    return https.HttpsClient(context)
+
+
+def here() -> Session:
+    """Of this process."""
+    return Session(
+        environment=os.environ,
+        stdin=sys.stdin.buffer,
+        out=sys.stdout,
+        talk=sys.stderr,
+        terminal=sys.stdin.isatty() and sys.stderr.isatty(),
+        clock=clocks.SystemClock(),
+        random=clocks.SystemRandom(),
+        sleep=time.sleep,
+        connect=_https,
+    )
+
+
+def _file(path: str) -> str:
+    try:
+        return pathlib.Path(path).read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as wrong:
+        raise errors.UsageError(f"cannot read {path}: {wrong}", hint=f"{CA} names a PEM file") from wrong
+
+
+def _columns(environment: Mapping[str, str]) -> int:
+    given = environment.get("COLUMNS", "")
+    if given.isdecimal() and int(given) > 1:
+        return int(given)
+    try:
+        return os.get_terminal_size(2).columns or 80
+    except OSError:
+        return 80
