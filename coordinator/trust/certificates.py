@@ -49,6 +49,12 @@ def public_pem(key_pem: bytes) -> bytes:
     return _private(key_pem).public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
+def signing_request(key_pem: bytes, common: str) -> bytes:
+    """What is sent to have a certificate issued (PKCS #10, PEM): the public half, signed by its own key."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(common))
+    return builder.sign(_private(key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 def root(cluster: names.ClusterId, wall_s: float) -> Issuer:
     """A new root of this cluster, dated `wall_s`."""
     key_pem = new_key()
