@@ -201,12 +201,12 @@ class Driver:
                 self._perform(output)
 
     def _send(self, links: tuple[names.LinkId, ...], frame: messages.AnyFrame) -> None:
-        encoded = wire.encode(frame)
+        encoded, bulk = wire.encode(frame), isinstance(frame, link.BULK)
         for link_id in links:
             made = self._links.get(link_id)
             if made is None:
                 continue
-            made.send_encoded(encoded)
+            made.send_encoded(encoded, bulk=bulk)
             if isinstance(frame, messages.Chunk):
                 self._spawn(self._watch(made))
 

@@ -9,6 +9,7 @@ import asyncio
 import asyncio.sslproto
 import itertools
 import typing
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,6 +25,8 @@ asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
 
 CLOSE_S = 2.0  # what is written still goes out for so long; a peer that does not read is then cut off
 WRITE_HIGH_BYTES = 512 * 1024  # `drained` waits above this, and returns below a quarter of it
+BULK = messages.Ask | messages.Answer
+BULK_BYTES = 2 * limits.ASK_BYTES  # the largest request and its answer at once; beyond it the peer is slow
 
 _LOG = logs.Log("hop")
 _IDS = itertools.count(1)
@@ -77,6 +80,8 @@ class Link(asyncio.Protocol):
         self._events = events
         self._recognise = recognise
         self._buffer = bytearray()
+        self._bulk: deque[bytes] = deque()
+        self._bulk_bytes = 0
         self._limit_bytes = limits.FRAME_BYTES_UNAUTHENTICATED
         self._reason: str | None = None
         self._loop = asyncio.get_running_loop()
@@ -108,16 +113,23 @@ class Link(asyncio.Protocol):
     def send(self, frame: messages.AnyFrame) -> None:
         """One frame; nothing where the link has ended, for its `closed` says so."""
         if self.open:
-            self.send_encoded(wire.encode(frame))
+            self.send_encoded(wire.encode(frame), bulk=isinstance(frame, BULK))
 
-    def send_encoded(self, data: bytes) -> None:
-        """What `wire.encode` made; the same bytes may go to many links."""
+    def send_encoded(self, data: bytes, *, bulk: bool = False) -> None:
+        """What `wire.encode` made; the same bytes may go to many links.
+
+        `bulk` frames keep their order among themselves, and wait where others pile up, so that a whole document may
+        be sent at once and no heartbeat waits behind it. They are lost where the link is closed before their turn.
+        """
         if not self.open:
             return
-        self.counters.frames_out += 1
-        self.counters.bytes_out += len(data)
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
+        if not bulk:
+            self._write(data)
+            return
+        self._bulk.append(data)
+        self._bulk_bytes += len(data)
+        self._write_bulk()
+        if self._bulk_bytes > BULK_BYTES:
             self.drop("slow")
 
     async def drained(self) -> None:
@@ -177,6 +189,7 @@ class Link(asyncio.Protocol):
         if self._reason is None:
             self._reason = f"lost: {exc}" if exc is not None else "closed by the peer"
         self._buffer.clear()
+        self._bulk.clear()
         self._drained.set()
         if not self._known.done():
             self._known.set_result(None)
@@ -189,6 +202,20 @@ class Link(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._drained.set()
+        self._write_bulk()
+
+    def _write(self, data: bytes) -> None:
+        self.counters.frames_out += 1
+        self.counters.bytes_out += len(data)
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
+            self.drop("slow")
+
+    def _write_bulk(self) -> None:
+        while self._bulk and self._drained.is_set() and self.open:
+            data = self._bulk.popleft()
+            self._bulk_bytes -= len(data)
+            self._write(data)
 
     def _take_frames(self) -> None:
         taken = 0

@@ -259,6 +259,48 @@ def test_a_sender_that_waits_for_drained_may_send_any_amount(run: Run, ours: aut
     run(main)
 
 
+def test_a_whole_document_is_asked_at_once_and_heartbeats_overtake_it(
+    run: Run, ours: authority.Authority
+) -> None:
+    async def main() -> None:
+        async with listening(ours) as (server, parent):
+            child = Recorder()
+            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
+            await parent.until(lambda: parent.links)
+            parent.links[0].authenticated()
+            part = b"x" * limits.ASK_PART_BYTES
+            count = limits.DOCUMENT_BYTES // len(part)
+            for number in range(count):
+                up.send(messages.Ask(number, "upload", "", number == count - 1, part))
+            up.send(BEAT)
+            await parent.until(lambda: len(parent.frames) == count + 1)
+            asks = [frame for frame in parent.frames if isinstance(frame, messages.Ask)]
+            assert [ask.id for ask in asks] == list(range(count))
+            assert parent.frames.index(BEAT) < count / 2
+            assert child.reasons == []
+
+    run(main)
+
+
+def test_bulk_that_piles_up_without_end_is_slow_too(
+    run: Run, ours: authority.Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "BULK_BYTES", 2**21)
+
+    async def main() -> None:
+        async with listening(ours) as (server, parent):
+            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
+            await parent.until(lambda: parent.links)
+            parent.links[0]._transport.pause_reading()
+            for number in range(1000):
+                up.send(messages.Ask(number, "upload", "", False, b"x" * limits.ASK_PART_BYTES))
+                await asyncio.sleep(0)
+            await eventually(lambda: not up.open)
+            await up.lost()
+
+    run(main)
+
+
 def test_a_peer_that_says_no_hello_loses_its_place(
     run: Run, ours: authority.Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
