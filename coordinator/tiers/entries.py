@@ -1,0 +1,93 @@
+"""What MIC keeps in its store beside the signed objects, as values with one encoding each.
+
+New fields come last with a default: these stand in stores for years.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from coordinator import names
+from coordinator.propagation import convergence
+
+
+class Rollout(msgspec.Struct, frozen=True, array_like=True):
+    """One activation: what was made active, by whose request, and how it ended if it has."""
+
+    id: names.RolloutId
+    version: names.Version
+    digest: names.Digest
+    started: float
+    """Wall seconds."""
+    roles: int
+    sites: int
+    asked: int
+    author: str
+    request: str = ""
+    """By which a repeated request is known."""
+    state: str = convergence.RolloutState.RUNNING
+    ready: int = 0
+    reachable: int = 0
+    converged_ms: float | None = None
+    """From its activation to the last ack; None while somebody is missing."""
+
+
+class Draft(msgspec.Struct, frozen=True, array_like=True):
+    """The head of a draft; its text stands in pieces beside it."""
+
+    id: names.DraftId
+    digest: names.Digest
+    size_bytes: int
+    valid: bool
+    author: str
+    message: str
+    saved: float
+
+
+class Text(msgspec.Struct, frozen=True, array_like=True):
+    """One file as it was uploaded."""
+
+    name: str
+    text: str
+
+
+class SiteSeen(msgspec.Struct, frozen=True, array_like=True):
+    """What was last known of the servers of a site."""
+
+    servers: Mapping[names.ServerId, convergence.Seen]
+
+
+class AuditEntry(msgspec.Struct, frozen=True, array_like=True):
+    """Who did, or was refused, what."""
+
+    wall: float
+    who: str
+    source: str
+    verb: str
+    request: str
+    outcome: str
+    """`ok`, or the code of the refusal."""
+    detail: str
+    version: names.Version
+    """Active at that moment."""
+
+
+class Term(msgspec.Struct, frozen=True, array_like=True):
+    """MIC's office: whoever raised it last holds it."""
+
+    term: int
+    server: names.ServerId
+    nonce: str
+    """Tells two holders of one number apart, should there ever be two."""
+
+
+def encode(entry: msgspec.Struct) -> bytes:
+    return msgspec.msgpack.encode(entry)
+
+
+ROLLOUT = msgspec.msgpack.Decoder(Rollout)
+DRAFT = msgspec.msgpack.Decoder(Draft)
+TEXTS = msgspec.msgpack.Decoder(tuple[Text, ...])
+SITE_SEEN = msgspec.msgpack.Decoder(SiteSeen)
+AUDIT_ENTRY = msgspec.msgpack.Decoder(AuditEntry)
+TERM = msgspec.msgpack.Decoder(Term)
