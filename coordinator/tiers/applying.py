@@ -1,0 +1,263 @@
+"""Apply and roll back: from a document to a new revision in ONE transaction, then to the tree.
+
+The transaction carries record, body, target, admissions, text, rollout and audit, compared on the target it was planned
+against and on the term. Law (I1, I4): a number is given once, and whoever is answered with one finds it in the history
+for ever.
+"""
+
+import msgspec
+
+from coordinator import errors, names
+from coordinator.config import expansion, findings, model, rendering, topology, transition
+from coordinator.propagation import convergence, mirror, objects
+from coordinator.store import commands
+from coordinator.tiers import (
+    asking,
+    desk,
+    entries,
+    history,
+    keys,
+    pieces,
+    planning,
+    requests,
+    rolling,
+    seats,
+    sources,
+)
+
+ROLLOUT_BYTES = 3
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What somebody wants to become active, and on which condition."""
+
+    prepared: sources.Prepared
+    message: str
+    if_revision: int
+    if_generation: int
+    dry_run: bool
+
+
+class RuleRefusedError(sources.FoundError, errors.RefusedError):
+    """A rule of change forbids it; one finding per rule, its hint the steps by hand."""
+
+
+async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests.Applied:
+    """Make a document active. Raises `InvalidError`, `RefusedError`, `ConflictError` and what a commit raises."""
+    repeated = _repeated(at, caller)
+    if repeated is not None:
+        return repeated
+    ready = await sources.prepared(at, asked.source)
+    return await _wish(
+        at, caller, Wish(ready, asked.message, asked.if_revision, asked.if_generation, asked.dry_run)
+    )
+
+
+async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback) -> requests.Applied:
+    """A new revision equal to an old one, through the same plan. Raises what `apply` raises."""
+    repeated = _repeated(at, caller)
+    if repeated is not None:
+        return repeated
+    active = at.past.version.revision
+    to = asked.to or max((older for older in at.past.records if older < active), default=0)
+    if not to:
+        raise errors.NotFoundError("there is no revision before the active one")
+    ready = await sources.of_revision(at, to)
+    message = asked.message or f"rollback to revision {to}"
+    return await _wish(
+        at, caller, Wish(ready, message, asked.if_revision, asked.if_generation, asked.dry_run)
+    )
+
+
+async def plan(at: desk.Desk, _caller: desk.Caller, asked: requests.Plan) -> requests.Planned:
+    """What a change would do. Raises `InvalidError`."""
+    ready = await sources.prepared(at, asked.source)
+    made, base = await planning.plan(at, ready), at.past
+    return requests.Planned(
+        verdict=made.verdict,
+        base=base.version,
+        base_digest=base.content.digest,
+        digest=ready.digest,
+        text=rendering.render_plan(made),
+        plan=msgspec.Raw(msgspec.json.encode(made)),
+        findings=ready.warnings,
+    )
+
+
+def _repeated(at: desk.Desk, caller: desk.Caller) -> requests.Applied | None:
+    """The answer given before to the same request of the same person."""
+    for rollout in at.past.rollouts.values():
+        if caller.request and (rollout.request, rollout.author) == (caller.request, caller.name):
+            return requests.Applied(rollout.version, rollout.digest, rollout.id, unchanged=False)
+    return None
+
+
+async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Applied:
+    async with at.turn:
+        at.may_change()
+        past, ready = at.past, wish.prepared
+        _check_base(past.version, wish)
+        made = await planning.plan(at, ready)
+        text = rendering.render_plan(made)
+        warnings = (*_told(ready.warnings), *_warned(made), *_missing(past, ready.document))
+        if made.verdict == "unchanged":
+            return requests.Applied(
+                past.version, ready.digest, past.rollout, unchanged=True, plan_text=text, warnings=warnings
+            )
+        if made.verdict == "refused":
+            raise _refused(made)
+        if wish.dry_run:
+            return requests.Applied(past.version, ready.digest, "", False, text, warnings)
+        change = await _change(at, caller, wish)
+        await at.commit(change)
+        new = at.past
+        return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
+
+
+def _check_base(base: names.Version, wish: Wish) -> None:
+    moved = wish.if_revision and wish.if_revision != base.revision
+    if moved or (wish.if_generation and wish.if_generation != base.generation):
+        wanted = f"revision {wish.if_revision}" + (
+            f" of generation {wish.if_generation}" if wish.if_generation else ""
+        )
+        raise errors.ConflictError(
+            f"the active revision is another one (got {wanted}, have {base})",
+            hint="plan again and apply that",
+        )
+
+
+def _refused(made: transition.Plan) -> RuleRefusedError:
+    found = tuple(
+        findings.Finding(one.rule, "error", (), one.message, "; ".join(one.steps)) for one in made.refusals
+    )
+    rules = ", ".join(dict.fromkeys(one.rule for one in made.refusals))
+    first = made.refusals[0]
+    return RuleRefusedError(f"refused by {rules}: {first.message}", found, hint="; ".join(first.steps))
+
+
+def _told(found: tuple[findings.Finding, ...]) -> tuple[str, ...]:
+    return tuple(f"{one.rule}: {one.message}" for one in found if one.severity == "warning")
+
+
+def _warned(made: transition.Plan) -> tuple[str, ...]:
+    return tuple(f"{one.rule}: {one.message}" for one in made.warnings)
+
+
+def _missing(past: history.Past, document: model.Document) -> tuple[str, ...]:
+    known = asking.by_name(past.content)
+    return tuple(
+        f"server {server} is not enrolled yet: it is asked once it is"
+        for server in sorted(topology.places(document))
+        if server not in known
+    )
+
+
+# --- the transaction ------------------------------------------------------------------------------------------------
+
+
+async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change:
+    """Everything that becomes true together."""
+    past, ready = at.past, wish.prepared
+    content, rollout = _signed(at, caller, wish)
+    assert content.record is not None
+    revision = content.version.revision
+    records = {**past.records, revision: content.record.content}
+    overtaken = _overtaken(at, past)
+    rollouts = {**past.rollouts, rollout.id: rollout, **{one.id: one for one in overtaken}}
+    after = msgspec.structs.replace(
+        past,
+        content=content,
+        body=ready.body,
+        expanded=expansion.expand(ready.document),
+        records=records,
+        rollouts=rollouts,
+    )
+    pruned, after = history.prune(after, frozenset(planning.holders(at)))
+    operations: list[commands.Operation] = [
+        *await _body(at, ready),
+        *_objects(past.content, content),
+        *(commands.put(keys.rollout(one.id), entries.encode(one)) for one in (rollout, *overtaken)),
+        *pruned,
+    ]
+    if ready.texts:
+        operations += pieces.split(keys.document(revision), msgspec.msgpack.encode(ready.texts))
+    at.begun[rollout.id] = at.clock.monotonic()
+    return desk.Change(
+        tuple(operations),
+        after,
+        compare=(commands.compare_mod(keys.TARGET, past.target_mod),),
+        caller=caller,
+        detail=f"revision {revision}: {wish.message}",
+        publish=True,
+    )
+
+
+def _signed(at: desk.Desk, caller: desk.Caller, wish: Wish) -> tuple[mirror.Content, entries.Rollout]:
+    """Record, target and admissions of the next revision, and its rollout."""
+    past, ready = at.past, wish.prepared
+    target, wall, held = past.content.target, at.clock.wall(), at.may_change()
+    assert target is not None
+    version = names.Version(past.version.generation, max(past.records) + 1)
+    rollout_id = names.RolloutId(f"r{version.revision}-{at.means.random.token(ROLLOUT_BYTES)}")
+    record = objects.Record(
+        version.generation,
+        version.revision,
+        past.content.digest,
+        ready.digest,
+        len(ready.body),
+        caller.name,
+        wish.message,
+        wall,
+    )
+    pointer = objects.Pointer(version.revision, ready.digest)
+    moved = objects.Target(version.generation, target.content.seq + 1, pointer, None, rollout_id, held.term)
+    expanded = expansion.expand(ready.document)
+    content = past.content.take_all(
+        (
+            mirror.SignedRecord(at.sign(objects.Kind.RECORD, record), record),
+            mirror.SignedTarget(at.sign(objects.Kind.TARGET, moved), moved),
+            *seats.signed(at, asking.seated(past.content, expanded)),
+        )
+    )
+    rollout = entries.Rollout(
+        rollout_id,
+        version,
+        ready.digest,
+        wall,
+        roles=sum(one.running for one in expanded.roles.values()),
+        sites=len(ready.document.sites),
+        asked=len(asking.asked(content, expanded)),
+        author=caller.name,
+        request=caller.request,
+    )
+    return content, rollout
+
+
+def _objects(before: mirror.Content, after: mirror.Content) -> tuple[commands.Put, ...]:
+    """Puts of all that differs."""
+    assert after.target is not None
+    assert after.record is not None
+    moved = tuple(one for key, one in after.admissions.items() if before.admissions.get(key) != one)
+    return (
+        commands.put(keys.record(after.version.revision), after.record.raw),
+        commands.put(keys.TARGET, after.target.raw),
+        *seats.puts(moved),
+    )
+
+
+async def _body(at: desk.Desk, ready: sources.Prepared) -> tuple[commands.Put, ...]:
+    """Pieces of the body, unless they are there: another compressor might cut them otherwise."""
+    prefix = keys.body(ready.digest)
+    there = await at.store.scan(prefix, limit=1)
+    return () if there.items else pieces.split(prefix, ready.body)
+
+
+def _overtaken(at: desk.Desk, past: history.Past) -> tuple[entries.Rollout, ...]:
+    """The rollout that the new one ends, if it has not ended well before."""
+    before = past.rollouts.get(past.rollout)
+    if before is None or before.state == convergence.RolloutState.CONVERGED:
+        return ()
+    now = rolling.now(at, before)
+    if now.state != convergence.RolloutState.CONVERGED:
+        now = msgspec.structs.replace(now, state=convergence.RolloutState.SUPERSEDED)
+    return (now,)

@@ -1,0 +1,240 @@
+"""What the verbs of MIC work at: the history in hand, the tree, and the one way by which both change together.
+
+Law: the store first, then the mark outside it, then memory, then the tree; whoever is answered `done` finds it in all.
+One change at a time: `turn` is held from the look at the base to the commit.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from coordinator import effects, errors, names, role
+from coordinator.config import model
+from coordinator.domains import people
+from coordinator.propagation import bodies, master, objects
+from coordinator.store import commands, port
+from coordinator.tiers import asking, entries, history, keys, office, standing
+from coordinator.trust import authority, signing
+
+AUDIT_KEPT = 10_000
+BODIES_SERVED = 4  # bases of deltas: the active one and those before it
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What MIC is given of its process."""
+
+    cluster: names.ClusterId
+    server_id: names.ServerId
+    server: names.ServerName
+    authority: authority.Authority
+    catalogues: Callable[[], role.Catalogue]
+    """Importable by name: a child process calls it too."""
+    clock: effects.Clock
+    random: effects.Random
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """On whose behalf something is done."""
+
+    name: str
+    source: str
+    verb: str
+    request: str
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One transaction, and the history after it."""
+
+    operations: tuple[commands.Operation, ...]
+    past: history.Past
+    compare: tuple[commands.Compare, ...] = ()
+    caller: Caller | None = None
+    """Who is audited; None for what MIC does by itself."""
+    detail: str = ""
+    publish: bool = False
+    """What children see, or of whom it is asked, is different."""
+
+
+class News:
+    """Wakes everyone who waits for the picture to change."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def tell(self) -> None:
+        self._event.set()
+        self._event = anyio.Event()
+
+    async def wait(self) -> None:
+        """Until the next `tell`."""
+        await self._event.wait()
+
+
+class Desk:
+    """See the module."""
+
+    def __init__(
+        self, means: Means, store: port.Store, held: office.Office | None, past: history.Past, recovery: str
+    ) -> None:
+        """`held` is None exactly where `recovery` says why nothing may be issued."""
+        self.means = means
+        self.store = store
+        self.office = held
+        self.past = past
+        self.recovery = recovery
+        self.turn = anyio.Lock()
+        self.news = News()
+        self.begun: dict[names.RolloutId, float] = {}
+        """Monotonic second at which this process activated a rollout."""
+        self.shelf = bodies.Shelf()
+        if past.body:
+            self.shelf.add(past.content.digest, past.body)
+        self.master = master.Master(means.cluster, means.server_id, self.served(), self.shelf)
+        self.act: Callable[[Iterable[object]], None] = _nowhere
+        self.fallen: errors.TiercastError | None = None
+        """Why this MIC must end."""
+        self.fallback: people.TokenRecord | None = None
+        """The first administrator's token, where the store has lost it."""
+        self.mark: standing.HighWater | None = None
+        self._numbers = 0
+        self._answers: dict[int, Callable[[str, bytes], None]] = {}
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> effects.Clock:
+        return self.means.clock
+
+    @functools.cached_property
+    def catalogue(self) -> role.Catalogue:
+        return self.means.catalogues()
+
+    @functools.cached_property
+    def signer(self) -> signing.Signer:
+        return self.means.authority.signer()
+
+    def sign(self, kind: objects.Kind, content: msgspec.Struct) -> bytes:
+        return self.signer.sign(kind, objects.encode(content))
+
+    def served(self) -> master.Served:
+        past = self.past
+        asked = asking.asked(past.content, past.expanded) if past.content.target is not None else {}
+        return master.Served(past.content, past.expanded, past.rollout, asked)
+
+    async def document(self, revision: int) -> model.Document | None:
+        """Of a revision that is kept; None where it is not."""
+        found = await self.body(revision)
+        return None if found is None else model.decode(found)
+
+    async def body(self, revision: int) -> bytes | None:
+        record = self.past.records.get(revision)
+        if record is None:
+            return None
+        shelved = self.shelf.get(record.digest)
+        return shelved if shelved is not None else await history.body(self.store, record.digest)
+
+    # --- what is changed ------------------------------------------------------------------------------------------
+
+    def may_change(self) -> office.Office:
+        """Raises `NeedsRecoveryError`, `NoCoordinatorError`."""
+        if self.recovery or self.office is None:
+            raise standing.refuse(self.recovery)
+        if self.fallen is not None:
+            raise errors.NoCoordinatorError(f"this MIC is ending: {self.fallen.message}", hint="try again")
+        return self.office
+
+    async def commit(self, change: Change) -> None:
+        """Do it in the store, then everywhere; `turn` must be held. Raises what `Office.commit` raises."""
+        held = self.may_change()
+        operations = change.operations
+        past = change.past
+        if change.caller is not None:
+            operations += self._audited(change.caller, "ok", change.detail)
+            past = msgspec.structs.replace(past, audit_next=self.past.audit_next + 1)
+        with anyio.CancelScope(shield=True):
+            try:
+                revision = await held.commit(operations, change.compare)
+            except (office.DeposedError, errors.UnknownOutcomeError) as problem:
+                self.fall(problem)
+                raise
+            if past.content.target != self.past.content.target:
+                past = msgspec.structs.replace(past, target_mod=revision)
+                await self._marked(past)
+            self.past = past
+            if change.publish:
+                self.publish()
+
+    async def audit_refusal(self, caller: Caller, code: str, detail: str) -> None:
+        """A refused change is remembered as well."""
+        async with self.turn:
+            operations = self._audited(caller, code, detail)
+            past = msgspec.structs.replace(self.past, audit_next=self.past.audit_next + 1)
+            await self.commit(Change(operations, past))
+
+    def _audited(self, caller: Caller, outcome: str, detail: str) -> tuple[commands.Operation, ...]:
+        number = self.past.audit_next
+        entry = entries.AuditEntry(
+            self.clock.wall(), caller.name, caller.source, caller.verb, caller.request, outcome, detail[:400],
+            self.past.version,
+        )  # fmt: skip
+        operations: list[commands.Operation] = [
+            commands.put(keys.audit(number), entries.encode(entry)),
+            commands.put(keys.AUDIT_NEXT, b"%d" % (number + 1)),
+        ]
+        if number >= AUDIT_KEPT:
+            operations.append(commands.delete(keys.audit(number - AUDIT_KEPT)))
+        return tuple(operations)
+
+    async def _marked(self, past: history.Past) -> None:
+        if self.mark is not None:
+            await anyio.to_thread.run_sync(self.mark.raise_to, standing.mark_of(past.content))
+
+    def publish(self) -> None:
+        """Let the tree have what the history says."""
+        past, now = self.past, self.clock.monotonic()
+        if past.body and past.content.digest not in self.shelf:
+            self.shelf.add(past.content.digest, past.body)
+            newest = sorted(past.records)[-BODIES_SERVED:]
+            self.shelf.keep(frozenset([past.content.digest, *(past.records[n].digest for n in newest)]))
+        self.act(self.master.serve(self.served(), now))
+        self.news.tell()
+
+    def fall(self, problem: errors.TiercastError) -> None:
+        """Step down: nothing is changed from here on, and whoever runs this MIC ends it."""
+        if self.fallen is None:
+            self.fallen = problem
+        self.news.tell()
+
+    # --- what is asked of servers -----------------------------------------------------------------------------------
+
+    async def ask(self, server: names.ServerId, verb: str) -> tuple[str, bytes]:
+        """(code, data) of a server's answer; the code is empty if it is good."""
+        self._numbers += 1
+        number, done = self._numbers, anyio.Event()
+        found: list[tuple[str, bytes]] = []
+
+        def answered(code: str, data: bytes) -> None:
+            found.append((code, data))
+            done.set()
+
+        self._answers[number] = answered
+        try:
+            self.act(self.master.ask(number, server, verb, b"", self.clock.monotonic()))
+            await done.wait()
+        finally:
+            self._answers.pop(number, None)
+        return found[0]
+
+    def answered(self, number: int, code: str, data: bytes) -> None:
+        """The tree's answer to an `ask`."""
+        taken = self._answers.pop(number, None)
+        if taken is not None:
+            taken(code, data)
+
+
+def _nowhere(outputs: Iterable[object]) -> None:
+    """Before the tree is attached there is nobody to tell."""
+    assert not tuple(outputs)

@@ -1,0 +1,122 @@
+"""Documents and the history as things to save, judge and read: upload, validate, history, show, whoami."""
+
+import msgspec
+
+from coordinator import errors, names
+from coordinator.config import findings, model
+from coordinator.domains import people
+from coordinator.propagation import objects
+from coordinator.store import commands
+from coordinator.tiers import desk, entries, keys, pieces, requests, sources
+
+DRAFTS_KEPT = 50
+DRAFT_BYTES = 2
+PAGE = 200
+
+
+async def upload(at: desk.Desk, caller: desk.Caller, asked: requests.Upload) -> requests.Uploaded:
+    """Save a draft. Raises `InvalidError` where there is no document in it at all, and what a commit raises."""
+    at.may_change()
+    read = await sources.read(at, asked.files)
+    if read.document is None:
+        raise sources.InvalidError("there is no document in it that could be saved", read.findings)
+    body = model.canonical(read.document)
+    texts = tuple(entries.Text(name, text) for name, text in read.texts.items())
+    async with at.turn:
+        draft = entries.Draft(
+            _draft_id(at),
+            model.digest(body),
+            len(body),
+            read.valid,
+            caller.name,
+            asked.message,
+            at.clock.wall(),
+        )
+        await at.commit(_saved(at, caller, draft, texts))
+    return requests.Uploaded(draft.id, draft.valid, draft.digest, draft.size_bytes, read.findings)
+
+
+def _draft_id(at: desk.Desk) -> names.DraftId:
+    """Short, for people to type; longer where short ones are taken."""
+    size = DRAFT_BYTES
+    while (found := names.DraftId(f"d-{at.means.random.token(size)}")) in at.past.drafts:
+        size += 1
+    return found
+
+
+def _saved(
+    at: desk.Desk, caller: desk.Caller, draft: entries.Draft, texts: tuple[entries.Text, ...]
+) -> desk.Change:
+    drafts = {**at.past.drafts, draft.id: draft}
+    oldest = sorted(at.past.drafts.values(), key=lambda one: one.saved)
+    gone = [one.id for one in oldest[: max(0, len(drafts) - DRAFTS_KEPT)]]
+    operations: list[commands.Operation] = [
+        commands.put(keys.draft(draft.id), entries.encode(draft)),
+        *pieces.split(keys.draft_text(draft.id), msgspec.msgpack.encode(texts)),
+    ]
+    for old in gone:
+        operations += [commands.delete(keys.draft(old)), commands.delete_prefix(keys.draft_text(old))]
+        del drafts[old]
+    past = msgspec.structs.replace(at.past, drafts=drafts)
+    return desk.Change(tuple(operations), past, caller=caller, detail=f"draft {draft.id}")
+
+
+async def validate(at: desk.Desk, _caller: desk.Caller, asked: requests.Validate) -> requests.Validated:
+    read = await sources.read(at, asked.files)
+    return requests.Validated(read.valid, read.findings)
+
+
+async def history(at: desk.Desk, _caller: desk.Caller, asked: requests.History) -> requests.HistoryView:
+    """The newest first, a page at a time."""
+    limit = min(max(asked.limit, 1), PAGE)
+    found = sorted((n for n in at.past.records if not asked.before or n < asked.before), reverse=True)
+    page = found[:limit]
+    following = page[-1] if len(found) > limit else 0
+    return requests.HistoryView(tuple(_revision(at, at.past.records[n]) for n in page), following)
+
+
+def _revision(at: desk.Desk, record: objects.Record) -> requests.RevisionView:
+    version = names.Version(record.generation, record.revision)
+    return requests.RevisionView(
+        version=version,
+        state="active" if version == at.past.version else "superseded",
+        digest=record.digest,
+        size_bytes=record.size_bytes,
+        author=record.author,
+        message=record.message,
+        issued=record.issued,
+    )
+
+
+async def show(at: desk.Desk, _caller: desk.Caller, asked: requests.Show) -> requests.Shown:
+    """A revision or a draft, with its text as uploaded where that is asked for. Raises `NotFoundError`."""
+    if asked.draft:
+        files = await sources.draft(at, asked.draft)
+        return requests.Shown(None, files if asked.document else ())
+    number = asked.revision or at.past.version.revision
+    record = at.past.records.get(number)
+    if record is None:
+        raise errors.NotFoundError(f"there is no revision {number}, or it is not kept any more")
+    files = await _files(at, number) if asked.document else ()
+    return requests.Shown(_revision(at, record), files)
+
+
+async def _files(at: desk.Desk, revision: int) -> tuple[requests.File, ...]:
+    """As uploaded; the canonical form of what was never uploaded."""
+    files = await sources.texts(at, keys.document(revision))
+    if files:
+        return files
+    body = await at.body(revision)
+    if body is None:
+        return ()
+    return (requests.File(f"revision-{revision}.json", msgspec.json.format(body, indent=2).decode() + "\n"),)
+
+
+def whoami(at: desk.Desk, person: people.Person) -> requests.Who:
+    return requests.Who(person.name, person.rank.word, at.means.cluster)
+
+
+def problem(error: errors.TiercastError) -> requests.Problem:
+    """An error as an answer."""
+    found: tuple[findings.Finding, ...] = error.findings if isinstance(error, sources.FoundError) else ()
+    return requests.Problem(error.code, error.message, error.hint, found)

@@ -1,0 +1,234 @@
+"""The active MIC: serves the tree, answers requests. The shell around `propagation.master`.
+
+It performs what the machine decides and what people ask; what may be issued is decided in `standing` and
+`taking`, what a change contains in `applying`. It knows no sockets: whoever runs it attaches a driver.
+Laws: it issues nothing without office, and nothing while the store is not the newest there is (I1, I7); whatever makes
+its picture of the store doubtful ends it, and the next one reads the store anew.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import anyio
+import anyio.abc
+import msgspec
+
+from coordinator import errors, limits, names
+from coordinator.domains import people
+from coordinator.host import logs
+from coordinator.propagation import asks, events, master, messages, objects
+from coordinator.tiers import (
+    desk,
+    enrolling,
+    library,
+    permissions,
+    requests,
+    rolling,
+    seeing,
+    standing,
+    verbs,
+)
+
+STRANGERS_AUDITED_S = (
+    1.0  # a refusal of nobody known is kept at most this often, or strangers could fill the store
+)
+
+_LOG = logs.Log("mic")
+
+
+Act = Callable[[Iterable[object]], None]
+
+
+class _Noticing:
+    """The machine as its driver sees it: whoever waits for news is woken after every input."""
+
+    def __init__(self, at: desk.Desk) -> None:
+        self._at = at
+
+    @property
+    def deadline(self) -> float:
+        return self._at.master.deadline
+
+    def handle(self, event: events.Input, now: float) -> tuple[object, ...]:
+        before = self._at.master.convergence.index
+        outputs = self._at.master.handle(event, now)
+        if self._at.master.convergence.index != before:
+            self._at.news.tell()
+        return outputs
+
+    def drained(self, link: names.LinkId, now: float) -> tuple[object, ...]:
+        return self._at.master.drained(link, now)
+
+
+class Mic:
+    """See the module; made by `taking.open_mic`."""
+
+    def __init__(self, at: desk.Desk) -> None:
+        self.at = at
+        self.machine = _Noticing(at)
+        self._inbox: deque[asks.Asked | master.Released] = deque()
+        self._wake = anyio.Event()
+        self._drained = anyio.Event()
+        self._strangers_at = 0.0
+
+    @property
+    def recovery(self) -> str:
+        """Why nothing can be changed; empty where all is well."""
+        return self.at.recovery
+
+    @property
+    def fallen(self) -> errors.TiercastError | None:
+        """Why this MIC is ending, if it is."""
+        return self.at.fallen
+
+    def attach(self, act: Act) -> None:
+        """The driver is there: what the machine says goes to `act` from here on."""
+        self.at.act = act
+        self.at.publish()
+        wall, now = self.at.clock.wall(), self.at.clock.monotonic()
+        self.at.master.convergence.seen(seeing.remembered(self.at), now, wall)
+
+    def perform(self, output: object) -> None:
+        """What the machine wants done and is not of the hop."""
+        match output:
+            case asks.Asked() | master.Released():
+                self._inbox.append(output)
+                self._wake.set()
+            case asks.Answered(number, code, data):
+                self.at.answered(number, code, data)
+            case master.NeedsRecovery(version, reason):
+                self._recover(version, reason)
+            case master.Drained():
+                self._drained.set()
+            case _:
+                raise AssertionError(f"not an output of MIC: {output}")
+
+    def _recover(self, version: names.Version, reason: str) -> None:
+        """From here on nothing is issued, and not after a restart either."""
+        _LOG.error("needs recovery", reason=reason)
+        self.at.recovery = reason
+        if self.at.mark is not None:
+            have = self.at.past.content.numbers.target
+            self.at.mark.raise_to(standing.Mark(version, names.Serial(have.generation, have.seq + 1)))
+        self.at.news.tell()
+
+    async def drain(self) -> None:
+        """Serve on until every linked server has accepted the newest, at most `limits.DRAIN_S`."""
+        self.at.act(self.at.master.drain(self.at.clock.monotonic()))
+        with anyio.move_on_after(limits.DRAIN_S):
+            await self._drained.wait()
+
+    async def run(self) -> None:
+        """Until cancelled. Raises why this MIC must end."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._freshen)
+            tasks.start_soon(self._see)
+            tasks.start_soon(self._work, tasks)
+            while (problem := self.at.fallen) is None:
+                await self.at.news.wait()
+            tasks.cancel_scope.cancel()
+        assert problem is not None
+        raise problem
+
+    # --- by itself ------------------------------------------------------------------------------------------------
+
+    async def _freshen(self) -> None:
+        count = 0
+        while True:
+            held, content = self.at.office, self.at.past.content
+            if held is not None and not self.at.recovery:
+                count += 1
+                numbers = content.numbers
+                fresh = objects.Fresh(
+                    content.version.generation, held.term, count, numbers.target, numbers.trust
+                )
+                self.at.master.freshen(self.at.sign(objects.Kind.FRESH, fresh))
+            await anyio.sleep(limits.FRESH_S)
+
+    async def _see(self) -> None:
+        watcher = seeing.Watcher(self.at)
+        while True:
+            try:
+                idle = not await watcher.commit()
+            except errors.TiercastError as problem:
+                _LOG.warning("what was seen is not committed", reason=problem.message)
+                idle = False
+            if idle:
+                await self.at.news.wait()
+            else:
+                with anyio.move_on_after(limits.SEEN_COMMIT_S):
+                    while not rolling.ended(self.at):
+                        await self.at.news.wait()
+
+    async def _work(self, tasks: anyio.abc.TaskGroup) -> None:
+        while True:
+            while self._inbox:
+                match self._inbox.popleft():
+                    case asks.Asked() as asked:
+                        tasks.start_soon(self._answer, asked)
+                    case master.Released(server):
+                        tasks.start_soon(self._park, server)
+            self._wake = anyio.Event()
+            await self._wake.wait()
+
+    async def _park(self, server: names.ServerId) -> None:
+        try:
+            await enrolling.park(self.at, server)
+        except errors.TiercastError as problem:
+            _LOG.warning("server not parked", server=server, reason=problem.message)
+
+    # --- asked ----------------------------------------------------------------------------------------------------
+
+    async def _answer(self, asked: asks.Asked) -> None:
+        child = self.at.master.publisher.children.get(asked.link)
+        over = None if child is None else child.hello.kind
+        code, data = await self.answered(asked.verb, over, asked.data)
+        now = self.at.clock.monotonic()
+        self.at.act(self.at.master.answer(asked.link, asked.id, code, data, now))
+
+    async def answered(self, verb: str, over: messages.ChildKind | None, data: bytes) -> tuple[str, bytes]:
+        """(code, JSON) for one request; never raises."""
+        try:
+            return "", msgspec.json.encode(await self._asked(verb, over, data))
+        except errors.TiercastError as error:
+            problem = library.problem(error)
+        except Exception:  # noqa: BLE001 one bad request must not end MIC
+            _LOG.crashed("request failed", verb=verb[:64])
+            problem = requests.Problem("internal", "MIC failed at this request", "see its log")
+        return problem.code, msgspec.json.encode(problem)
+
+    async def _asked(self, verb: str, over: messages.ChildKind | None, data: bytes) -> msgspec.Struct:
+        try:
+            call = msgspec.msgpack.decode(data, type=requests.Call)
+        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            raise errors.ProtocolError(f"the request cannot be read: {wrong}") from wrong
+        caller = desk.Caller("", call.source, verb[:64], call.request_id)
+        mutates = False
+        try:
+            known, row = permissions.row(verb, over)
+            mutates = row.mutates
+            person = await people.whose(self.at.store, call.token, self.at.fallback)
+            caller = msgspec.structs.replace(caller, name=person.name)
+            permissions.check(person, known)
+            if known is requests.Verb.WHOAMI:
+                return library.whoami(self.at, person)
+            return await verbs.VERBS[known](self.at, caller, call.body)
+        except errors.TiercastError as error:
+            await self._refused(caller, error, mutates=mutates)
+            raise
+
+    async def _refused(self, caller: desk.Caller, error: errors.TiercastError, *, mutates: bool) -> None:
+        """Into the audit: every refused change of somebody known, and now and then one of a stranger."""
+        _LOG.info("refused", who=caller.name, source=caller.source, verb=caller.verb, code=error.code)
+        if not caller.name:
+            now = self.at.clock.monotonic()
+            if now < self._strangers_at:
+                return
+            self._strangers_at = now + STRANGERS_AUDITED_S
+        elif not mutates and not isinstance(error, errors.NotAllowedError):
+            return
+        if self.at.recovery or self.at.fallen is not None:
+            return
+        with contextlib.suppress(errors.TiercastError):
+            await self.at.audit_refusal(caller, error.code, error.message)

@@ -1,0 +1,61 @@
+"""One rollout now: as committed, and for the one of the active revision as the tree shows it.
+
+Law: what is committed as converged stays so, whatever this process has seen of it.
+"""
+
+import msgspec
+
+from coordinator.propagation import convergence
+from coordinator.tiers import desk, entries
+
+
+def is_active(at: desk.Desk, rollout: entries.Rollout) -> bool:
+    return rollout.id == at.past.rollout
+
+
+def now(at: desk.Desk, rollout: entries.Rollout) -> entries.Rollout:
+    """With the counts of this moment, where it is the active one."""
+    if not is_active(at, rollout):
+        return rollout
+    summary = at.master.convergence.summary
+    return msgspec.structs.replace(
+        rollout,
+        state=summary.state,
+        ready=summary.ready,
+        reachable=summary.reachable,
+        asked=summary.asked,
+        converged_ms=converged_ms(at, rollout),
+    )
+
+
+def converged_ms(at: desk.Desk, rollout: entries.Rollout) -> float | None:
+    """From its activation to its last ack; by the wall where another process activated it."""
+    if rollout.converged_ms is not None:
+        return rollout.converged_ms
+    reached = at.master.convergence.converged_at
+    if reached is None:
+        return None
+    begun = at.begun.get(rollout.id)
+    if begun is not None:
+        return (reached - begun) * 1000
+    ago = at.clock.monotonic() - reached
+    return max(0.0, at.clock.wall() - ago - rollout.started) * 1000
+
+
+def elapsed_s(at: desk.Desk, rollout: entries.Rollout) -> float:
+    """Since its activation, until it converged if it has."""
+    ended = converged_ms(at, rollout) if is_active(at, rollout) else rollout.converged_ms
+    if ended is not None:
+        return ended / 1000
+    begun = at.begun.get(rollout.id)
+    if begun is not None:
+        return at.clock.monotonic() - begun
+    return max(0.0, at.clock.wall() - rollout.started)
+
+
+def ended(at: desk.Desk) -> bool:
+    """Whether the active rollout has come to an end that is not committed yet."""
+    held = at.past.rollouts.get(at.past.rollout)
+    if held is None or held.state != convergence.RolloutState.RUNNING:
+        return False
+    return at.master.convergence.summary.state is not convergence.RolloutState.RUNNING

@@ -1,0 +1,105 @@
+"""A document from where somebody says it is: uploaded files, a draft, or a revision; read and judged.
+
+Large texts are read in a child process: a megabyte of YAML takes seconds, and heartbeats cannot wait for it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import anyio.to_process
+import anyio.to_thread
+import msgspec
+
+from coordinator import errors, names, role
+from coordinator.config import findings, model, reading, validation
+from coordinator.tiers import desk, entries, keys, pieces, requests
+
+INLINE_BYTES = 64 * 1024  # about 50 ms of YAML; starting a child process takes longer
+
+
+class FoundError(errors.TiercastError):
+    """Refused, with findings that say why."""
+
+    def __init__(self, message: str, found: tuple[findings.Finding, ...], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.findings = found
+
+
+class InvalidError(FoundError):
+    """The document breaks static rules."""
+
+    code = "invalid"
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A valid document, ready to be planned."""
+
+    document: model.Document
+    body: bytes
+    digest: names.Digest
+    warnings: tuple[findings.Finding, ...]
+    texts: tuple[entries.Text, ...]
+    """As uploaded; empty where there is none."""
+
+
+def judged(files: Sequence[tuple[str, bytes]], catalogues: Callable[[], role.Catalogue]) -> reading.Reading:
+    """What the files say; run here or in a child process."""
+    return reading.check([reading.Source(name, data) for name, data in files], catalogues())
+
+
+async def read(at: desk.Desk, files: Sequence[requests.File]) -> reading.Reading:
+    """The files, judged by all static rules."""
+    data = tuple((file.name, file.text.encode(errors="surrogatepass")) for file in files)
+    if sum(len(one) for _, one in data) < INLINE_BYTES:
+        return judged(data, lambda: at.catalogue)
+    return await anyio.to_process.run_sync(judged, data, at.means.catalogues, cancellable=True)
+
+
+async def prepared(at: desk.Desk, source: requests.Source) -> Prepared:
+    """The document named by `source`. Raises `InvalidError`, `NotFoundError`, `UsageError`."""
+    given = [bool(source.files), bool(source.draft), bool(source.revision)]
+    if sum(given) != 1:
+        raise errors.UsageError(f"exactly one of files, draft, revision is given (got {sum(given)} of them)")
+    if source.revision:
+        return await of_revision(at, source.revision)
+    files = source.files or await draft(at, source.draft)
+    return valid(await read(at, files))
+
+
+async def draft(at: desk.Desk, draft_id: str) -> tuple[requests.File, ...]:
+    """The files of a draft. Raises `NotFoundError`."""
+    if draft_id not in at.past.drafts:
+        raise errors.NotFoundError(
+            f"there is no draft {draft_id[:64]}", hint="upload it again: the oldest drafts go"
+        )
+    return await texts(at, keys.draft_text(draft_id))
+
+
+async def texts(at: desk.Desk, prefix: bytes) -> tuple[requests.File, ...]:
+    """Files stored under a prefix; none where there are none."""
+    data = await pieces.read(at.store, prefix)
+    found = () if data is None else entries.TEXTS.decode(data)
+    return tuple(requests.File(one.name, one.text) for one in found)
+
+
+async def of_revision(at: desk.Desk, revision: int) -> Prepared:
+    """An older document, judged anew: role types may have changed since. Raises `NotFoundError`, `InvalidError`."""
+    body = await at.body(revision)
+    if body is None:
+        raise errors.NotFoundError(f"there is no revision {revision}, or it is not kept any more")
+    document = model.decode(body)
+    found = await anyio.to_thread.run_sync(validation.validate, document, at.catalogue)
+    if findings.invalid(found):
+        raise InvalidError(f"revision {revision} is not valid today", found)
+    files = await texts(at, keys.document(revision))
+    kept = tuple(entries.Text(file.name, file.text) for file in files)
+    return Prepared(document, body, model.digest(body), found, kept)
+
+
+def valid(read_: reading.Reading) -> Prepared:
+    """Raises `InvalidError`."""
+    if read_.document is None or not read_.valid:
+        faults = sum(one.severity == "error" for one in read_.findings)
+        raise InvalidError(f"the document is invalid ({faults} errors)", read_.findings)
+    body = model.canonical(read_.document)
+    kept = tuple(entries.Text(name, text) for name, text in read_.texts.items())
+    return Prepared(read_.document, body, model.digest(body), read_.findings, kept)

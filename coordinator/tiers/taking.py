@@ -1,0 +1,105 @@
+"""Taking office: what MIC does between finding a store and serving from it, or why it only serves read-only."""
+
+import anyio.to_thread
+import msgspec
+
+from coordinator import errors
+from coordinator.config import expansion, model
+from coordinator.host import logs
+from coordinator.propagation import mirror
+from coordinator.store import commands, port
+from coordinator.tiers import desk, entries, history, keys, mic, office, pieces, seed, standing
+
+_LOG = logs.Log("mic")
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What is remembered outside the store."""
+
+    mark: standing.HighWater
+    seed: seed.Seed | None
+    ledger: mirror.Content | None
+    """What the own server has accepted."""
+    ledger_body: bytes | None = None
+
+
+async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.Mic:
+    """Take office over the store, or find that it needs recovery.
+
+    Raises what the store raises, `DamagedError`, `SignatureError`, `DeposedError`.
+    """
+    past = await history.load(store, means.cluster)
+    first = None if memory.seed is None else seed.content(memory.seed, means.cluster)
+    verdict = standing.judge(None if past is None else past.content, memory.mark, memory.ledger, first)
+    if isinstance(verdict, standing.Recover):
+        return _recovering(means, store, memory, past, verdict.reason)
+    held = await office.Office.take(store, means.server_id, means.random)
+    if isinstance(verdict, standing.TakeSeed):
+        assert memory.seed is not None
+        assert first is not None
+        await _plant(held, memory.seed, first)
+        _LOG.info("seed taken", version=str(first.version))
+    past = await history.load(
+        store, means.cluster
+    )  # again: whoever held office before may have written until now
+    assert past is not None
+    await anyio.to_thread.run_sync(memory.mark.raise_to, standing.mark_of(past.content))
+    at = desk.Desk(means, store, held, past, "")
+    at.mark = memory.mark
+    _check_key(at)
+    _LOG.info("in office", term=held.term, version=str(past.version))
+    return mic.Mic(at)
+
+
+def _check_key(at: desk.Desk) -> None:
+    """Raises `IdentityError` where children would not believe us."""
+    if at.signer.key_id not in {key.id for key in at.past.content.trust.content.keys}:
+        raise errors.IdentityError("the signing key here is not one that the cluster trusts")
+
+
+def _recovering(
+    means: desk.Means, store: port.Store, memory: Memory, past: history.Past | None, reason: str
+) -> mic.Mic:
+    """Serve the newest there is, read-only; the store is not touched."""
+    _LOG.error("needs recovery", reason=reason)
+    known = memory.ledger
+    if known is not None and (past is None or known.numbers.target > past.content.numbers.target):
+        past = history.unloaded(known, memory.ledger_body)
+    if past is None and memory.seed is not None:
+        content = seed.content(memory.seed, means.cluster)
+        past = history.unloaded(mirror.Content(content.trust), None)
+    if past is None:
+        raise errors.NeedsRecoveryError(reason, hint="see `tiercast store recover`")
+    at = desk.Desk(means, store, None, past, reason)
+    at.fallback = None if memory.seed is None else memory.seed.token
+    at.mark = memory.mark
+    return mic.Mic(at)
+
+
+async def _plant(held: office.Office, first: seed.Seed, content: mirror.Content) -> None:
+    """The beginning of the history, in one transaction, where there is none."""
+    assert content.target is not None
+    assert content.record is not None
+    document = model.decode(first.body)
+    expanded = expansion.expand(document)
+    target, record = content.target.content, content.record.content
+    rollout = entries.Rollout(
+        target.rollout,
+        content.version,
+        content.digest,
+        record.issued,
+        roles=sum(one.running for one in expanded.roles.values()),
+        sites=len(document.sites),
+        asked=len(content.admissions),
+        author=record.author,
+    )
+    puts = [
+        commands.put(keys.TARGET, first.target),
+        commands.put(keys.TRUST, first.trust),
+        commands.put(keys.record(record.revision), first.record),
+        commands.put(first.token.key, entries.encode(first.token)),
+        commands.put(keys.rollout(rollout.id), entries.encode(rollout)),
+        *pieces.split(keys.body(content.digest), first.body),
+    ]
+    puts += [commands.put(keys.admission(server), one.raw) for server, one in content.admissions.items()]
+    await held.commit(puts, (commands.absent(keys.TARGET),))

@@ -1,0 +1,45 @@
+"""The table of MIC's verbs: the request each takes, and what does it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from coordinator import errors
+from coordinator.tiers import applying, desk, enrolling, library, requests, views
+
+Verb = Callable[[desk.Desk, desk.Caller, bytes], Awaitable[msgspec.Struct]]
+"""The request as JSON in, the answer out; raises `TiercastError`."""
+
+_Asked = TypeVar("_Asked", bound=msgspec.Struct)
+
+
+def _verb(
+    kind: type[_Asked], act: Callable[[desk.Desk, desk.Caller, _Asked], Awaitable[msgspec.Struct]]
+) -> Verb:
+    async def done(at: desk.Desk, caller: desk.Caller, body: bytes) -> msgspec.Struct:
+        try:
+            asked = msgspec.json.decode(body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            raise errors.UsageError(f"the request cannot be used: {wrong}") from wrong
+        return await act(at, caller, asked)
+
+    return done
+
+
+_V = requests.Verb
+
+VERBS: Mapping[requests.Verb, Verb] = {
+    _V.UPLOAD: _verb(requests.Upload, library.upload),
+    _V.VALIDATE: _verb(requests.Validate, library.validate),
+    _V.PLAN: _verb(requests.Plan, applying.plan),
+    _V.APPLY: _verb(requests.Apply, applying.apply),
+    _V.ROLLBACK: _verb(requests.Rollback, applying.rollback),
+    _V.ROLLOUT: _verb(requests.WaitRollout, views.rollout),
+    _V.STATUS: _verb(requests.Status, views.status),
+    _V.DESCRIBE: _verb(requests.Describe, views.describe),
+    _V.HISTORY: _verb(requests.History, library.history),
+    _V.SHOW: _verb(requests.Show, library.show),
+    _V.ENROLL: _verb(requests.Enroll, enrolling.enroll),
+}
+"""All but `whoami`, which needs the person and nothing else."""
