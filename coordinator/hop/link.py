@@ -24,7 +24,9 @@ from coordinator.trust import tls
 asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
 
 CLOSE_S = 2.0  # what is written still goes out for so long; a peer that does not read is then cut off
-WRITE_HIGH_BYTES = 512 * 1024  # `drained` waits above this, and returns below a quarter of it
+WRITE_HIGH_BYTES = (
+    64 * 1024
+)  # `drained` waits above this, and returns below a quarter of it: a piece of a body (256 KiB) counts as sent only when it has left
 BULK = messages.Ask | messages.Answer
 BULK_BYTES = 2 * limits.ASK_BYTES  # the largest request and its answer at once; beyond it the peer is slow
 
