@@ -4,19 +4,19 @@ For judging documents without a server. The coordinator judges by its own catalo
 """
 
 import importlib.metadata
+from collections.abc import Callable
 
 from coordinator import names, role
-from coordinator.cli import session
 
 
-def loaded(shown: session.Session) -> role.Catalogue:
+def loaded(tell: Callable[[str], None]) -> role.Catalogue:
     """By name; a type that is not here makes S18 a warning."""
     found: dict[names.RoleTypeName, role.RoleType] = {}
     for entry in importlib.metadata.entry_points(group=role.RoleType.ENTRY_POINTS):
         try:
             kind = entry.load()
         except Exception as wrong:  # noqa: BLE001 somebody else's package; a broken one must not end the command
-            shown.tell(f"warning: role type {entry.name!r} cannot be loaded: {type(wrong).__name__}: {wrong}")
+            tell(f"warning: role type {entry.name!r} cannot be loaded: {type(wrong).__name__}: {wrong}")
             continue
         if isinstance(kind, role.RoleType):
             found[names.RoleTypeName(entry.name)] = kind

@@ -10,7 +10,6 @@ import msgspec
 from coordinator import errors
 from coordinator.cli import (
     answers,
-    catalogue,
     client,
     exits,
     findings,
@@ -71,7 +70,7 @@ def _offline(
     shown: session.Session, source: tuple[str, ...], base: tuple[str, ...], wanted: tuple[str, bool]
 ) -> int:
     form, detailed = wanted
-    known = catalogue.loaded(shown)
+    known = shown.catalogue()
     old = _document(reading.read(sources.read(base)))
     new = _document(reading.check(sources.read(source), known))
     today = dt.datetime.fromtimestamp(shown.clock.wall(), dt.UTC).date()
@@ -231,7 +230,7 @@ class _Change:
         applied = answer.as_(answers.Applied)
         for warning in applied.warnings:
             self._shown.tell(f"warning: {warning}")
-        if self._choice.dry_run or self._choice.yes:
+        if applied.plan_text and (self._choice.dry_run or self._choice.yes):
             self._shown.tell(applied.plan_text)
         if applied.unchanged:
             return self._without(
@@ -257,7 +256,7 @@ class _Change:
                     raise
                 if self._shown.clock.monotonic() >= end:
                     raise lost from None
-                self._shown.progress(f"no answer from {self._asked.place}, retrying: {error.message}")
+                self._shown.progress(waiting.retrying(self._asked, error))
                 self._shown.sleep(AGAIN_PAUSE_S)
 
     def _without(self, answer: client.Answer, line: str) -> int:

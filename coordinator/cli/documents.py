@@ -5,7 +5,6 @@ import msgspec
 
 from coordinator.cli import (
     answers,
-    catalogue,
     client,
     exits,
     findings,
@@ -38,7 +37,7 @@ def validate(files: tuple[str, ...], form: str) -> int:
     FILES are one file, several, a folder with *.yaml files, or - for stdin.
     """
     shown = session.current()
-    judged = reading.check(sources.read(files), catalogue.loaded(shown))
+    judged = reading.check(sources.read(files), shown.catalogue())
     body = msgspec.json.encode(Verdict(judged.valid, judged.findings))
     structured = printing.structured(form, body)
     shown.say(structured if structured is not None else _told(judged))
@@ -77,7 +76,7 @@ def fmt(files: tuple[str, ...], form: str) -> int:
 def schema() -> int:
     """Print the JSON Schema of the document, for editors."""
     shown = session.current()
-    body = msgspec.json.encode(schemas.json_schema(catalogue.loaded(shown)))
+    body = msgspec.json.encode(schemas.json_schema(shown.catalogue()))
     shown.say(msgspec.json.format(body, indent=2).decode())
     return exits.Exit.OK
 

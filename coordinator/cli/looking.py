@@ -237,15 +237,13 @@ def _listed(
 
 
 @click.command()
-@click.argument("server")
+@click.argument("name", metavar="SERVER")
 @options.system
 @printing.output("table", "json", "yaml")
-def describe(server: str, form: str) -> int:
+def describe(name: str, form: str) -> int:
     """What a server itself says of its nodes and roles."""
     shown = session.current()
-    answer = shown.client().call(
-        client.Ask(path=f"{client.CFG}/servers/{urllib.parse.quote(server, safe='')}")
-    )
+    answer = shown.client().call(client.Ask(path=f"{client.CFG}/servers/{urllib.parse.quote(name, safe='')}"))
     structured = printing.structured(form, answer.body)
     if structured is not None:
         shown.say(structured)

@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO
 import click
 import msgspec
 
-from coordinator import effects, errors
+from coordinator import effects, errors, role
 from coordinator.cli import client
 from coordinator.host import clock as clocks
 from coordinator.host import contexts
@@ -43,6 +43,7 @@ class Session:
         random: effects.Random,
         sleep: Callable[[float], None],
         connect: Callable[[contexts.Context], client.Client],
+        catalogue: Callable[[Callable[[str], None]], role.Catalogue],
     ) -> None:
         self.environment = environment
         self.stdin = stdin
@@ -56,6 +57,7 @@ class Session:
         self._out = out
         self._talk = talk
         self._connect = connect
+        self._catalogue = catalogue
         self._line = 0
 
     @property
@@ -117,6 +119,10 @@ class Session:
         self._talk.write(f"{clean(question)} [y/N] ")
         self._talk.flush()
         return self.stdin.readline(64).strip().lower() in {b"y", b"yes"}
+
+    def catalogue(self) -> role.Catalogue:
+        """Role types known on this machine."""
+        return self._catalogue(self.tell)
 
     def client(self) -> client.Client:
         """Of the system named by flag, variable or context. Raises `UsageError`."""
@@ -183,6 +189,12 @@ def _https(context: contexts.Context) -> client.Client:
     return https.HttpsClient(context)
 
 
+def _installed(tell: Callable[[str], None]) -> role.Catalogue:
+    from coordinator.cli import catalogue  # noqa: PLC0415 25 ms that only a command that reads documents needs
+
+    return catalogue.loaded(tell)
+
+
 def here() -> Session:
     """Of this process."""
     return Session(
@@ -195,6 +207,7 @@ def here() -> Session:
         random=clocks.SystemRandom(),
         sleep=time.sleep,
         connect=_https,
+        catalogue=_installed,
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from coordinator import errors
 from coordinator.cli import answers, client, exits, rollouts, session
+from coordinator.host import durations
 
 LOOK_S = 2.0  # on a terminal the elapsed time moves at least so often
 LOOK_LOG_S = 20.0  # elsewhere only news are worth a line
@@ -35,6 +36,13 @@ class Waited(msgspec.Struct, frozen=True):
     exit: exits.Exit
     body: bytes = b"null"
     """The last view, as the API gave it."""
+
+
+def retrying(asked: client.Client, error: errors.TiercastError) -> str:
+    """`no answer from https://..., retrying`, and why."""
+    if error.message.startswith("no answer from"):
+        return f"{error.message}, retrying"
+    return f"no answer from {asked.place}, retrying: {error.message}"
 
 
 class Waiter:
@@ -97,7 +105,7 @@ class Waiter:
         """What passes by itself is told; the rest is raised."""
         if client.code_of(error) not in _PASSING:
             raise error
-        line = f"{elapsed_s:.0f} s  no answer from {self._asked.place}, retrying: {error.message}"
+        line = f"{durations.written(elapsed_s)}  {retrying(self._asked, error)}"
         quiet = f"no answer: {client.code_of(error)}"
         if self._shown.terminal or self._told != quiet:
             self._shown.progress(line)

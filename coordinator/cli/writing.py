@@ -1,4 +1,4 @@
-"""A document as text again: the sections in the order of the page that describes them, names sorted.
+"""A document as text again: sections and keys in their usual order, names in that of whoever wrote them.
 
 Law: what is written reads back as the same canonical bytes.
 """
@@ -60,5 +60,6 @@ def json_text(document: model.Document) -> str:
 
 
 def _ordered(document: model.Document) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.json.decode(model.canonical(document))
-    return {section: plain[section] for section in model.Document.__struct_fields__ if section in plain}
+    """Defaults are left out; `Document` declares its sections, and they their keys, in the usual order."""
+    plain: dict[str, Any] = msgspec.to_builtins(document)
+    return plain

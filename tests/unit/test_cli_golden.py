@@ -1,0 +1,190 @@
+"""What every command prints, word for word: stdout is data, stderr is talk, and the exit code is part of it.
+
+After a change that is meant: `TIERCAST_REWRITE_GOLDEN=1 pytest tests/unit/test_cli_golden.py`, then read the difference.
+"""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from coordinator import errors
+from coordinator.tiers import requests
+from tests import terminal, upstream
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+REWRITE = bool(os.environ.get("TIERCAST_REWRITE_GOLDEN"))
+Verb = requests.Verb
+
+VALID = """\
+schema: tiercast/1  # ours
+general: {master_domain: acme}
+domains: {acme: {fqdn: acme.example}}
+sites:
+  central: {type: master, domains: [acme]}
+servers:
+  c1: {interfaces: {lan: 10.1.0.11}}
+roles:
+  mic1: {type: mic}
+  dc1: {type: dc}
+  ws1: {type: ws}
+structure:
+  central:
+    c1: [mic1, dc1, ws1]
+"""
+INVALID = VALID.replace("c1: [mic1, dc1, ws1]", "c1: [mic1, dc1, ws2]")
+
+
+def invalid(_terminal: terminal.Terminal) -> None:
+    finding = msgspec.structs.replace(upstream.FINDING, file="system.yaml", line=14, column=21)
+    problem = requests.Problem("invalid", "the document is invalid", "", (finding,))
+    _terminal.system.answers |= {Verb.PLAN: problem, Verb.APPLY: problem}
+
+
+def answer(verb: requests.Verb, value: Any) -> Callable[[terminal.Terminal], None]:
+    def prepare(driven: terminal.Terminal) -> None:
+        driven.system.answers[verb] = value
+
+    return prepare
+
+
+def nothing(_terminal: terminal.Terminal) -> None:
+    pass
+
+
+REFUSED = msgspec.structs.replace(
+    upstream.PLANNED, verdict="refused", text="refused D1: mic1 would move to c2\n  1. stay\n"
+)
+UNCHANGED = msgspec.structs.replace(upstream.GOOD[Verb.APPLY], unchanged=True, rollout="", plan_text="")
+AWAY = errors.UnreachableError("no answer from https://127.0.0.1:8443: connection refused")
+RUNNING = upstream.rollout("running", ready=4, blocking=(upstream.LATE,), index=3)
+REACHED = upstream.rollout("reached", ready=5, reachable=5, absent=(upstream.AWAY,))
+FAILED = upstream.rollout(
+    "failed",
+    ready=5,
+    blocking=(requests.Blocking("n2", "north", "failed", "role web2 exited with 1", 1.5),),
+)
+
+CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
+    "help": (["--help"], "", nothing),
+    "apply-help": (["apply", "--help"], "", nothing),
+    "unknown-command": (["plna"], "", nothing),
+    "unknown-option": (["status", "--not-convergd"], "", nothing),
+    "validate": (["validate", "system.yaml"], "", nothing),
+    "validate-invalid": (["validate", "invalid.yaml"], "", nothing),
+    "validate-json": (["validate", "invalid.yaml", "-o", "json"], "", nothing),
+    "validate-no-file": (["validate", "nowhere.yaml"], "", nothing),
+    "fmt": (["fmt", "system.yaml"], "", nothing),
+    "upload": (["upload", "system.yaml", "-m", "why"], "", nothing),
+    "upload-name": (["upload", "system.yaml", "-o", "name"], "", nothing),
+    "plan": (["plan", "system.yaml"], "", nothing),
+    "plan-detailed": (["plan", "system.yaml", "--detailed-exitcode"], "", nothing),
+    "plan-refused": (["plan", "d-7f3a"], "", answer(Verb.PLAN, REFUSED)),
+    "plan-invalid": (["plan", "system.yaml"], "", invalid),
+    "plan-offline": (["plan", "changed.yaml", "--offline", "system.yaml"], "", nothing),
+    "plan-json": (["plan", "42", "-o", "json"], "", nothing),
+    "apply": (["apply", "system.yaml", "--yes"], "", answer(Verb.ROLLOUT, [RUNNING, upstream.rollout()])),
+    "apply-asked": (["apply", "system.yaml"], "y\n", nothing),
+    "apply-asked-no": (["apply", "system.yaml"], "n\n", nothing),
+    "apply-nobody-to-ask": (["apply", "system.yaml"], "", nothing),
+    "apply-unchanged": (["apply", "system.yaml", "--yes"], "", answer(Verb.APPLY, UNCHANGED)),
+    "apply-dry-run": (["apply", "system.yaml", "--dry-run"], "", nothing),
+    "apply-no-wait": (["apply", "--draft", "d-7f3a", "--yes", "--wait", "none"], "", nothing),
+    "apply-reached": (["apply", "system.yaml", "--yes"], "", answer(Verb.ROLLOUT, REACHED)),
+    "apply-all-absent": (
+        ["apply", "system.yaml", "--yes", "--wait", "all", "--timeout", "3s"],
+        "",
+        answer(Verb.ROLLOUT, REACHED),
+    ),
+    "apply-failed": (["apply", "system.yaml", "--yes"], "", answer(Verb.ROLLOUT, FAILED)),
+    "apply-timed-out": (["apply", "d-7f3a", "--yes", "--timeout", "2s"], "", answer(Verb.ROLLOUT, RUNNING)),
+    "apply-away-meanwhile": (
+        ["apply", "d-7f3a", "--yes"],
+        "",
+        answer(Verb.ROLLOUT, [RUNNING, AWAY, AWAY, upstream.rollout()]),
+    ),
+    "apply-json": (["apply", "d-7f3a", "--yes", "-o", "json"], "", nothing),
+    "apply-conflict": (
+        ["apply", "d-7f3a", "--yes", "--if-revision", "40"],
+        "",
+        answer(
+            Verb.APPLY,
+            requests.Problem("conflict", "the active revision is r41 (got 40)", "look at the plan again"),
+        ),
+    ),
+    "apply-invalid": (["apply", "system.yaml", "--yes"], "", invalid),
+    "rollback": (["rollback", "--yes"], "", nothing),
+    "status": (["status"], "", nothing),
+    "status-wide": (["status", "-o", "wide"], "", nothing),
+    "status-tree": (["status", "-o", "tree"], "", nothing),
+    "status-exit-code": (["status", "--exit-code"], "", nothing),
+    "status-json": (["status", "-o", "json"], "", nothing),
+    "status-yaml": (["status", "-o", "yaml"], "", nothing),
+    "status-name": (["status", "-o", "name"], "", nothing),
+    "status-rollout": (["status", "ro-7"], "", answer(Verb.ROLLOUT, REACHED)),
+    "status-nobody": (["status"], "", answer(Verb.STATUS, AWAY)),
+    "status-no-coordinator": (
+        ["status"],
+        "",
+        answer(
+            Verb.STATUS,
+            requests.Problem("no_coordinator", "no coordinator (MIC) answers now", "try again shortly"),
+        ),
+    ),
+    "status-not-allowed": (
+        ["status"],
+        "",
+        answer(Verb.STATUS, requests.Problem("unauthenticated", "nobody knows this token", "log in again")),
+    ),
+    "status-broken": (
+        ["status"],
+        "",
+        answer(Verb.STATUS, requests.Problem("internal", "something broke here")),
+    ),
+    "sites": (["sites"], "", nothing),
+    "servers": (["servers"], "", nothing),
+    "servers-wide": (["servers", "--site", "north", "-o", "wide"], "", nothing),
+    "servers-name": (["servers", "-o", "name"], "", nothing),
+    "describe": (["describe", "n2"], "", nothing),
+    "history": (["history"], "", nothing),
+    "history-name": (["history", "-o", "name"], "", nothing),
+    "show": (["show", "active"], "", nothing),
+    "show-document": (["show", "r42", "--document"], "", nothing),
+    "whoami": (["whoami"], "", nothing),
+    "context-list": (["context", "list"], "", nothing),
+    "context-use-unknown": (["context", "use", "elsewhere"], "", nothing),
+}
+
+
+@pytest.fixture
+def driven(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> terminal.Terminal:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    pathlib.Path("system.yaml").write_text(VALID)
+    pathlib.Path("invalid.yaml").write_text(INVALID)
+    pathlib.Path("changed.yaml").write_text(
+        VALID.replace("ws1: {type: ws}", "ws1: {type: ws, params: {port: 9443}}")
+    )
+    return terminal.Terminal(tmp_path)
+
+
+def told(words: list[str], done: terminal.Done) -> str:
+    return f"$ tiercast {' '.join(words)}\n{done.out}--- talk\n{done.talk}--- exit {done.exit}\n"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_command_prints_what_it_always_printed(name: str, driven: terminal.Terminal) -> None:
+    words, typed, prepare = CASES[name]
+    prepare(driven)
+    shown = told(words, driven.run(*words, typed=typed))
+    golden = GOLDEN / f"{name}.txt"
+    if REWRITE:
+        golden.write_bytes(shown.encode())
+    assert shown == golden.read_bytes().decode()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.txt")} == set(CASES)
