@@ -446,4 +446,10 @@ class Shell:
         self._said = verdict
         self._epoch = names.Epoch(self._epoch.boot, self._epoch.seq + 1)
         told = self.subscriber.tell(verdict.state(self._epoch))
-        return tuple(one for one in told if isinstance(one, _OUTWARD))
+        facts = {
+            "revision": str(verdict.version),
+            "level": verdict.level.word,
+            "outcome": verdict.outcome.value,
+        }
+        note = hop.Note(hop.Severity.INFO, "server acks", facts)
+        return (note, *(one for one in told if isinstance(one, _OUTWARD)))
