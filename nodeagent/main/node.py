@@ -71,7 +71,7 @@ class Node:
                 raise AssertionError(f"unknown output {output!r}")
 
     def _acked(self, ack: acks.NodeAck) -> None:
-        facts = {"revision": str(ack.version), "level": ack.level.word, "outcome": ack.outcome.value}
+        facts = {"revision": str(ack.version), "reached": ack.level.word, "outcome": ack.outcome.value}
         _LOG.info("node acks", **facts)
         self._driver.act(self._follower.tell(ack, self._clock.monotonic()))
 

@@ -448,7 +448,7 @@ class Shell:
         told = self.subscriber.tell(verdict.state(self._epoch))
         facts = {
             "revision": str(verdict.version),
-            "level": verdict.level.word,
+            "reached": verdict.level.word,
             "outcome": verdict.outcome.value,
         }
         note = hop.Note(hop.Severity.INFO, "server acks", facts)
