@@ -1,0 +1,93 @@
+"""`tiercast demo`: two sites of three servers on this machine, changed, cut off, and caught up; then nothing is left."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from bench.demo import show, world
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep it running until Ctrl-C, and say how to look at it.")
+@click.option(
+    "--store",
+    type=click.Choice(["raft"]),
+    default="raft",
+    show_default=True,
+    help="The engine of the coordinator's store.",
+)
+def demo(keep: bool, store: str) -> int:  # noqa: ARG001 there is one engine so far
+    """Two sites of three servers on this machine: apply, change, cut one site off, and see it catch up.
+
+    Everything lives below one temporary directory that is gone at the end. Exits with 0 only if all of it was seen.
+    """
+    from bench.demo import footing, show, world  # noqa: PLC0415 only this command needs them
+
+    footing.check()
+    shown = show.Show()
+    try:
+        with _terminable(), world.World() as at:
+            closing = _told(at, shown)
+            if closing and keep:
+                _keep(at, shown)
+    except KeyboardInterrupt:
+        shown.say("interrupted: everything that ran is ended, the temporary directory is gone")
+        return INTERRUPTED
+    if not closing:
+        return FAILED
+    shown.say(closing)
+    return 0
+
+
+def _told(at: "world.World", shown: "show.Show") -> str:
+    """The closing line; empty where something was not seen."""
+    from bench.demo import editions, figures, observe, steps, story, tree  # noqa: PLC0415 as above
+
+    shown.say(f"two sites of three servers on this machine, below {at.root}")
+    try:
+        told = story.Story(at, shown)
+        for step in steps.STEPS:
+            step(told)
+        tree.show(told, editions.CORRECTED.revision)
+        figures.show(told)
+    except (observe.UnseenError, OSError) as wrong:
+        shown.say(f"failed: {wrong}")
+        shown.tails(at.telling_logs())
+        return ""
+    return told.closing
+
+
+def _keep(at: "world.World", shown: "show.Show") -> None:
+    """Until Ctrl-C."""
+    shown.say("it stays until Ctrl-C; in another terminal:")
+    shown.say(f"  export TIERCAST_CONTEXT_FILE={at.context_file}")
+    shown.say("  tiercast status")
+    shown.say("  tiercast describe n2")
+    shown.say(f"  tiercast server status --dir {at.directory('n2')}")
+    shown.say("  curl http://127.0.20.3:8080/")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end it as Ctrl-C does: in order."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, interrupt) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
