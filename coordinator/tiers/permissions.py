@@ -13,7 +13,7 @@ from coordinator.propagation import messages
 from coordinator.tiers import requests
 
 _WEB = frozenset({messages.ChildKind.WS})
-_WEB_OR_RELAYED = frozenset({messages.ChildKind.WS, messages.ChildKind.IC})
+_FROM_SERVERS = frozenset({messages.ChildKind.WS, messages.ChildKind.IC, messages.ChildKind.SHELL})
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.DESCRIBE: Row(_R.VIEWER),
     _V.HISTORY: Row(_R.VIEWER),
     _V.SHOW: Row(_R.VIEWER),
-    _V.ENROLL: Row(_R.ADMINISTRATOR, over=_WEB_OR_RELAYED, mutates=True),
+    _V.ENROLL: Row(_R.ADMINISTRATOR, over=_FROM_SERVERS, mutates=True),
     _V.WHOAMI: Row(_R.VIEWER),
 }
 
