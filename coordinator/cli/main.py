@@ -70,7 +70,7 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:  # noqa: ARG002 click's own signature
         listed = COMMANDS.get(name)
         if listed is None or not listed.place:
-            return _contributed(name)
+            return contributed(name, _entry_points())
         module, _, attribute = listed.place.partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
@@ -109,8 +109,9 @@ def _entry_points() -> Iterable["importlib.metadata.EntryPoint"]:
     return importlib.metadata.entry_points(group=ENTRY_POINTS)
 
 
-def _contributed(name: str) -> click.Command | None:
-    entry = next((one for one in _entry_points() if one.name == name), None)
+def contributed(name: str, brought: Iterable["importlib.metadata.EntryPoint"]) -> click.Command | None:
+    """A command that another package brings. Raises `UsageError` where it is promised and missing."""
+    entry = next((one for one in brought if one.name == name), None)
     if entry is None:
         return None
     try:

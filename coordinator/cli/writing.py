@@ -4,6 +4,7 @@ Law: what is written reads back as the same canonical bytes.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -28,11 +29,13 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     plain = _PLAIN.fullmatch(text) and text.lower() not in _MEANS_MORE
-    style = None if plain else "|" if "\n" in text and text.isprintable() else '"'
+    lines = text.split("\n")
+    block = len(lines) > 1 and all(line.isprintable() for line in lines)
+    style = None if plain else "|" if block else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-def _list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+def _list(dumper: yaml.SafeDumper, items: Sequence[Any]) -> yaml.Node:
     short = sum(len(str(item)) + 2 for item in items) <= _INLINE_CHARACTERS
     inline = short and not any(isinstance(item, dict | list) for item in items)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=inline)
@@ -40,6 +43,7 @@ def _list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
 
 _Dumper.add_representer(str, _text)
 _Dumper.add_representer(list, _list)
+_Dumper.add_representer(tuple, _list)
 
 
 def yaml_text(document: model.Document) -> str:
