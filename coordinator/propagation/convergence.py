@@ -203,10 +203,10 @@ class Convergence:
         self._counts = dict.fromkeys(Sync, 0)
         self._reachable = 0
         for server, facts in self.facts.items():
-            since = facts.since
+            before = facts.sync
             facts.sync = self._sync(server, facts, now)
-            if not keep_since and not facts.links and facts.ack is None:
-                facts.since = now if since == 0.0 else since
+            if not keep_since and (facts.sync is not before or facts.since == 0.0):
+                facts.since = now
             facts.reachable = server in self.asked and self._is_reachable(facts)
             if server in self.asked:
                 self._counts[facts.sync] += 1
