@@ -55,12 +55,15 @@ def example(at: story.Story) -> None:
     edition = editions.EXAMPLE
     with at.show.step("`tiercast apply examples/two-sites.yaml --wait all`: two sites, six servers"):
         with observe.Watch(lambda: observe.holders([place.WS]).get(place.WS)) as web:
-            closing = story.converged(at.world.run(*at.apply_words(edition, "all")))
+            ran = at.world.run(*at.apply_words(edition, "all"))
+            closing = story.converged(ran)
         at.see(edition)
         at.held()
         pids = [process.pid for process in web.seen if isinstance(process, observe.Process)]
         if len(pids) != 2:
             raise UnseenError(f"WS was to restart once (got pids {pids})")
+        if "retrying" not in ran.talk:
+            raise UnseenError(f"the client was to lose WS and go on waiting (got {ran.talk!r})")
         at.hold(place.WS, *((server.address, limits.PORT_SHELL) for server in place.PLACES.values()))
         at.show.seen(
             closing,

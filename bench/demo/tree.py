@@ -33,8 +33,7 @@ def show(at: story.Story, revision: int) -> None:
 
 def _site(at: world.World, site: str, revision: int, issued: float) -> Iterator[str]:
     servers = place.of_site(site)
-    told = _moments(_ic_log(at, servers), revision)
-    yield _row(f"  IC {site}", revision, "accepted", _first(told, "revision accepted", "") - issued)
+    yield _row(f"  IC {site}", revision, "accepted", _ic(at, servers, revision) - issued)
     for server in servers:
         own = _moments([at.log(server.name)], revision)
         accepted = _first(own, "server acks", "accepted") - issued
@@ -47,8 +46,13 @@ def _site(at: world.World, site: str, revision: int, issued: float) -> Iterator[
             yield _row(f"      {node.partition('@')[0]}", revision, "ready", ready)
 
 
-def _ic_log(at: world.World, servers: tuple[place.Place, ...]) -> list[pathlib.Path]:
-    return [log for server in servers for log in (at.directory(server.name) / "logs").glob("*ic*@*.log")]
+def _ic(at: world.World, servers: tuple[place.Place, ...], revision: int) -> float:
+    """When the site's IC had it: from MIC, or at its start from the copy of its own server."""
+    logs = [log for server in servers for log in (at.directory(server.name) / "logs").glob("*ic*@*.log")]
+    told = [moment for moment in _moments(logs, revision) if moment.event in ("mirrored", "node acks")]
+    if not told:
+        raise observe.UnseenError(f"no IC wrote that it has revision {revision}")
+    return min(moment.wall_s for moment in told)
 
 
 def _moments(logs: list[pathlib.Path], revision: int) -> list[Moment]:
