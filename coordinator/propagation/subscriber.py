@@ -13,7 +13,7 @@ import enum
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.propagation import events, intake, messages, mirror, objects
+from coordinator.propagation import events, intake, messages, mirror, objects, wire
 
 
 class Me(msgspec.Struct, frozen=True):
@@ -85,6 +85,10 @@ class _Try(msgspec.Struct):
     heard: float = 0.0
     behind: int = 0
     """Heartbeats in a row that spoke of more than we hold."""
+    ahead: int = 0
+    """Heartbeats in a row that spoke of less."""
+    shown: messages.AckState | None = None
+    """The ack that our hello carried."""
 
 
 class Subscriber:
@@ -250,13 +254,15 @@ class Subscriber:
             return (events.Close(event.link, "not wanted any more"),)
         attempt.phase, attempt.link, attempt.peer = _Phase.GREETING, event.link, event.peer
         attempt.since = now
-        return (events.Send((event.link,), self._hello()),)
+        hello = self._hello()
+        attempt.shown = hello.ack
+        return (events.Send((event.link,), hello),)
 
     def _hello(self) -> messages.Hello:
         content = self.intake.content
         own = content.admissions.get(self.me.server_id)
         admission = b"" if own is None or self.me.kind is messages.ChildKind.NODE else own.raw
-        return messages.Hello(
+        hello = messages.Hello(
             protocol=messages.PROTOCOL,
             cluster=self.me.cluster,
             kind=self.me.kind,
@@ -267,6 +273,10 @@ class Subscriber:
             admission=admission,
             ack=self.ack,
         )
+        if self.ack is None or len(wire.encode(hello)) <= limits.FRAME_BYTES_UNAUTHENTICATED:
+            return hello
+        brief = msgspec.structs.replace(self.ack, detail="", roles=())  # the whole of it follows the welcome
+        return msgspec.structs.replace(hello, ack=brief)
 
     def _failed(self, event: events.DialFailed, now: float) -> tuple[Output, ...]:
         attempt = self._by_dial(event.dial)
@@ -354,6 +364,8 @@ class Subscriber:
         outputs += [events.Authenticated(attempt.link), Up(attempt.link, attempt.parent)]
         if frame.boot > self.boot:
             outputs.append(RaiseBoot(frame.boot))
+        if self.ack != attempt.shown:
+            outputs.append(TellAgain())  # it changed meanwhile, or was too long for a hello
         if frame.numbers.target < self.intake.content.numbers.target:
             outputs += self._offer_upward(attempt.link)
         return tuple(outputs)
@@ -411,9 +423,16 @@ class Subscriber:
         if attempt.behind >= 2 and not self.intake.refusing(theirs.target):
             attempt.behind = 0
             outputs.append(events.Send((attempt.link,), messages.Newest(mine)))
+        less = names.NO_SERIAL < theirs.target < mine.target
+        attempt.ahead = attempt.ahead + 1 if less else 0
+        if attempt.ahead >= 2:  # our offer was lost, or it has lost what it had
+            attempt.ahead = 0
+            outputs += self._offer_upward(attempt.link)
         return tuple(outputs)
 
     def _freshen(self, raw: bytes, now: float) -> tuple[Output, ...]:
+        if raw == self.fresh:
+            return ()  # most heartbeats bring the sign known already: nothing to verify
         try:
             fresh = objects.decode_fresh(self.intake.keyring.verify(raw, objects.Kind.FRESH))
         except (errors.SignatureError, msgspec.DecodeError) as problem:
