@@ -187,6 +187,7 @@ class Relay:
             case publisher.ChildAck(link, state):
                 self._child_ack(self.publisher.children[link], state, now)
             case publisher.ChildDown(child):
+                self.intake.gone(child.link)  # it may have been giving us something newer
                 self._unanswered.pop(child.peer, None)
                 self.table.unlinked(child.peer, now)
 
