@@ -13,6 +13,9 @@ from coordinator.propagation import events, messages
 ASK_TIMEOUT_S = 30.0  # the longest verb is validating 32 MiB in a child process
 DOWNWARD_BYTES = 1024 * 1024  # nothing but an upload is larger than this
 
+RAISE_BOOT = "boot"
+"""Asked of a server that speaks under a number it has used before: the greatest boot counter known of it, decimal."""
+
 UNREACHABLE = "unreachable"
 TIMED_OUT = "timed_out"
 TOO_LARGE = "too_large"

@@ -77,6 +77,10 @@ class Master:
         self._cluster = cluster
         self._drain = drain.Drain()
         self._recovering = False
+        self._deaf: dict[names.ServerId, int] = {}
+        """Servers that speak under numbers used up (lost or restored disks), and the boot counter they must pass."""
+        self._raising: dict[int, names.ServerId] = {}
+        self._raises = 0
         self._keyring = signing.Keyring(cluster, served.content.trust.content)
 
     def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
@@ -87,7 +91,7 @@ class Master:
     def deadline(self) -> float:
         """When `Tick` is due."""
         others = (self.asks.deadline, self.convergence.deadline, self._drain.deadline)
-        return min(self.publisher.deadline, *(d for d in others if d is not None))
+        return min((self.publisher.deadline, *(d for d in others if d is not None)))
 
     def serve(self, served: Served, now: float) -> tuple[Output, ...]:
         """The store has committed something newer (or it is the first time)."""
@@ -114,6 +118,7 @@ class Master:
                 self.convergence.tick(now)
                 outputs += self._through(self.asks.tick(now), now)
                 outputs += self._through(self.publisher.handle(event, now), now)
+                outputs += self._raise_boots(now)
             case events.Gone(link):
                 outputs += self._through(self.asks.gone(link), now)
                 outputs += self._through(self.publisher.handle(event, now), now)
@@ -169,6 +174,8 @@ class Master:
                     outputs += self._offered(offer)
                 case publisher.UpwardChunk():
                     pass  # never asked for
+                case asks.Answered(number) if number in self._raising:
+                    del self._raising[number]
                 case _:
                     outputs.append(one)
         return tuple(outputs)
@@ -193,11 +200,31 @@ class Master:
         self.convergence.row(link, row, now)
         asked = self.convergence.asked.get(row.server)
         if row.ack is not None:
-            self.publisher.remember_boots({row.server: row.ack.epoch.boot})
+            self._mind(row.server, row.ack.epoch, linked=row.linked)
         if asked is None or not asked.leaving:
             return []
         released = self.convergence.facts[row.server].sync is convergence.Sync.CONVERGED
         return [Released(row.server)] if released else []
+
+    def _mind(self, server: names.ServerId, epoch: names.Epoch, *, linked: bool) -> None:
+        """Keep in mind who is not believed, since we have heard it under a greater number before."""
+        known = self.convergence.facts[server].ack
+        if linked and known is not None and epoch < known.epoch:
+            self._deaf[server] = known.epoch.boot
+        else:
+            self._deaf.pop(server, None)
+            self.publisher.remember(server, epoch)
+
+    def _raise_boots(self, now: float) -> tuple[Output, ...]:
+        """Ask them to raise their counters; its IC cannot know what it said at another site, or before the IC began."""
+        outputs: list[Output] = []
+        for server, boot in self._deaf.items():
+            if server in self._raising.values() or self._way(server) is None:
+                continue
+            self._raises -= 1  # the tier's own numbers are positive
+            self._raising[self._raises] = server
+            outputs += self.ask(self._raises, server, asks.RAISE_BOOT, str(boot).encode(), now)
+        return tuple(outputs)
 
     def _offered(self, offer: messages.Offer) -> list[Output]:
         """A child is ahead: never taken, but a verified newer target means that our history is not the newest."""

@@ -10,7 +10,7 @@ way; a child that is silent for `limits.SILENT_S` is closed; a slow child costs 
 
 import enum
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -139,7 +139,8 @@ class Publisher:
         self._server_id = server_id
         self._shelf = shelf
         self._gate = gate
-        self._boots: dict[names.ServerId, int] = {}
+        self._epochs: dict[names.ServerId, names.Epoch] = {}
+        """The greatest that each server has spoken under."""
         self._waiting: dict[names.LinkId, float] = {}
         self._peers: dict[names.LinkId, names.ServerId] = {}
         self._queue: deque[tuple[names.LinkId, messages.Pull]] = deque()
@@ -163,10 +164,20 @@ class Publisher:
             outputs += self._regate(child)
         return (*outputs, *self._offer(tuple(self.children.values())))
 
-    def remember_boots(self, boots: Mapping[names.ServerId, int]) -> None:
-        """The greatest boot counters the tier knows; told in `welcome`."""
-        for server, boot in boots.items():
-            self._boots[server] = max(boot, self._boots.get(server, 0))
+    def remember(self, server: names.ServerId, epoch: names.Epoch) -> None:
+        """The server spoke under this, perhaps to somebody else."""
+        self._epochs[server] = max(epoch, self._epochs.get(server, epoch))
+
+    def _known_boot(self, peer: names.ServerId, hello: messages.Hello) -> int:
+        """For the welcome: greater than the child's own if it speaks under a number that it has used up before.
+
+        That is so after its disk was lost or restored; under such a number nobody would believe it.
+        """
+        known = self._epochs.get(peer)
+        if known is None:
+            return 0
+        shown = names.Epoch(hello.boot, 0) if hello.ack is None else hello.ack.epoch
+        return known.boot + 1 if shown < known and hello.boot == known.boot else known.boot
 
     def freshen(self, raw: bytes) -> None:
         """A newer sign of life of MIC: it goes out with the next heartbeat."""
@@ -258,10 +269,11 @@ class Publisher:
         child = Child(link, peer, frame, verdict, frame.numbers, now, frame.ack, holds=frame.base)
         child.sent = self._sent_at_first(frame)
         self.children[link] = child
-        self._boots[peer] = max(self._boots.get(peer, 0), 0 if frame.ack is None else frame.ack.epoch.boot)
         own = self.content.admissions.get(self._server_id)
         admission = b"" if own is None or verdict.scope is Scope.NODE else own.raw
-        known = 0 if verdict.scope is Scope.NODE else self._boots[peer]
+        known = 0 if verdict.scope is Scope.NODE else self._known_boot(peer, frame)
+        if frame.ack is not None:
+            self.remember(peer, frame.ack.epoch)
         welcome = messages.Welcome(messages.PROTOCOL, self._cluster, known, self._due(child), admission)
         outputs += [events.Authenticated(link), events.Send((link,), welcome), ChildUp(link)]
         return (*outputs, *self._offer((child,)))
@@ -418,6 +430,7 @@ class Publisher:
         if child.ack is not None and state.epoch <= child.ack.epoch:
             return ()  # repeated or out of order
         child.ack = state
+        self.remember(child.peer, state.epoch)
         if state.level >= messages.Level.ACCEPTED and state.outcome is not messages.Outcome.REFUSED:
             child.holds = state.digest
         return (ChildAck(child.link, state),)
@@ -432,6 +445,8 @@ class Publisher:
 
     def _beaten(self, child: Child, beat: messages.Heartbeat) -> tuple[Output, ...]:
         """Two heartbeats in a row that show something lost: offer, or ask, again."""
+        if beat.numbers.target == self.content.numbers.target:
+            child.holds = self.content.digest  # an IC says so in no ack; without this every delta would miss
         told = child.rollup_seq
         if child.admit.scope is not Scope.EVERYTHING:
             told = 0 if child.ack is None else child.ack.epoch.seq

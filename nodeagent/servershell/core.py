@@ -55,6 +55,7 @@ _OUTWARD = (
     hop.Note,
     asks.Answered,
 )
+_BOOT_DIGITS = 18  # of a counter that fits the wire's 64 bits
 UNIX_PEER = "process "
 """How the peer of a Unix socket is called; no server id looks like it."""
 DOWNWARD_VERBS = frozenset({"status"})
@@ -84,7 +85,8 @@ class Shell:
         self.intake = intake.Intake(content, shelf, me.cluster, self._check, floor=floor)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot)
         self.peers = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_peer)
-        self.below = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_local)
+        nothing_yet = mirror.Content(content.trust)  # nodes get the accepted copy once nothing unwanted runs
+        self.below = publisher.Publisher(me.cluster, me.server_id, nothing_yet, shelf, self._gate_local)
         self.asks = asks.Asks()
         self._joined = joined
         self._epoch = names.Epoch(boot, 0)
@@ -247,24 +249,28 @@ class Shell:
                 pass
         return []
 
-    def _child(self, one: publisher.ChildUp | publisher.ChildAck | publisher.ChildDown) -> None:
-        match one:
+    def _child(self, event: publisher.ChildUp | publisher.ChildAck | publisher.ChildDown) -> None:
+        match event:
             case publisher.ChildUp(link):
                 child = self.below.children.get(link)
-                if child is not None:
-                    self._node_said(child, child.ack)
+                one = self._node_of(child)
+                if child is not None and one is not None:
+                    one.link, one.ack = link, child.ack
             case publisher.ChildAck(link, state):
-                child = self.below.children.get(link)
-                if child is not None:
-                    self._node_said(child, state)
+                one = self._node_of(self.below.children.get(link))
+                if one is not None and one.link == link:
+                    one.ack = state
             case publisher.ChildDown(child):
-                self._node_said(child, None)
+                self.intake.gone(child.link)
+                one = self._node_of(child)
+                if one is not None and one.link == child.link:
+                    one.link, one.ack = None, None
 
-    def _node_said(self, child: publisher.Child, ack: messages.AckState | None) -> None:
-        """A node's ack lives as long as its link: a node that cannot be heard is not ready."""
-        one = self.nodes.get(names.NodeName(child.hello.name))
-        if child.hello.kind is messages.ChildKind.NODE and one is not None:
-            one.ack = ack
+    def _node_of(self, child: publisher.Child | None) -> node.Node | None:
+        """A node's ack lives as long as its newest link: a node that cannot be heard is not ready."""
+        if child is None or child.hello.kind is not messages.ChildKind.NODE:
+            return None
+        return self.nodes.get(names.NodeName(child.hello.name))
 
     # --- configuration --------------------------------------------------------------------------------------------
 
@@ -399,6 +405,10 @@ class Shell:
         if asked.verb in DOWNWARD_VERBS and (is_local or from_above):
             data = msgspec.json.encode(self.status(now))
             return self._through(self.asks.answer(asked.link, asked.id, "", data), now)
+        if from_above and asked.verb == asks.RAISE_BOOT:
+            return self._through(self.asks.answer(asked.link, asked.id, "", b""), now) + self._overtake(
+                asked.data
+            )
         if is_local and asked.verb in UPWARD_VERBS:
             owner = asks.Owner(asked.link, asked.id)
             up = self.subscriber.link
@@ -408,6 +418,12 @@ class Shell:
             event = events.StopNodes() if asked.verb == "stop" else events.Retry()
             return done + self._node_input(event, now)
         return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
+
+    def _overtake(self, data: bytes) -> list[Output]:
+        """The field has heard us under a greater number: what we say now would not be believed."""
+        if not data.isdigit() or len(data) > _BOOT_DIGITS or int(data) < self._epoch.boot:
+            return []
+        return [events.RaiseBoot(int(data))]
 
     def status(self, now: float) -> status.Status:
         """What this server says of itself."""

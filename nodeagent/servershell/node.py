@@ -20,6 +20,8 @@ class Node:
         self.planned: topology.Node | None = None
         """As the accepted document has it; None once it is not wanted any more."""
         self.ack: messages.AckState | None = None
+        self.link: names.LinkId | None = None
+        """The newest link of the running process; what an older one still says counts no more."""
         self.given_up = ""
         """Why it is to start with its last good parameters; empty if it need not."""
         self.trouble = ""
@@ -37,7 +39,7 @@ class Node:
                 case machine.ReportUp():
                     self.trouble = ""
                 case machine.ReportDown(wanted, detail):
-                    self.ack = None
+                    self.ack, self.link = None, None
                     self.trouble = "" if wanted else detail
                     self.restarts += not wanted
                 case machine.CrashLooping(crashes, detail):
