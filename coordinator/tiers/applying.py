@@ -26,6 +26,7 @@ from coordinator.tiers import (
 )
 
 ROLLOUT_BYTES = 3
+NAMED = 5  # servers or rules in one sentence
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -36,10 +37,6 @@ class Wish(msgspec.Struct, frozen=True):
     if_revision: int
     if_generation: int
     dry_run: bool
-
-
-class RuleRefusedError(sources.FoundError, errors.RefusedError):
-    """A rule of change forbids it; one finding per rule, its hint the steps by hand."""
 
 
 async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests.Applied:
@@ -126,13 +123,13 @@ def _check_base(base: names.Version, wish: Wish) -> None:
         )
 
 
-def _refused(made: transition.Plan) -> RuleRefusedError:
-    found = tuple(
-        findings.Finding(one.rule, "error", (), one.message, "; ".join(one.steps)) for one in made.refusals
-    )
-    rules = ", ".join(dict.fromkeys(one.rule for one in made.refusals))
+def _refused(made: transition.Plan) -> errors.RefusedError:
+    """Every rule that forbids it, by its id; the hint holds the steps by hand."""
     first = made.refusals[0]
-    return RuleRefusedError(f"refused by {rules}: {first.message}", found, hint="; ".join(first.steps))
+    rules = ", ".join(dict.fromkeys(one.rule for one in made.refusals))
+    told = "; ".join(one.message for one in made.refusals[:NAMED])
+    more = f"; and {len(made.refusals) - NAMED} more" if len(made.refusals) > NAMED else ""
+    return errors.RefusedError(f"refused by {rules}: {told}{more}", hint="; ".join(first.steps))
 
 
 def _told(found: tuple[findings.Finding, ...]) -> tuple[str, ...]:
@@ -144,12 +141,14 @@ def _warned(made: transition.Plan) -> tuple[str, ...]:
 
 
 def _missing(past: history.Past, document: model.Document) -> tuple[str, ...]:
+    """One line, however many they are."""
     known = asking.by_name(past.content)
-    return tuple(
-        f"server {server} is not enrolled yet: it is asked once it is"
-        for server in sorted(topology.places(document))
-        if server not in known
-    )
+    missing = sorted(server for server in topology.places(document) if server not in known)
+    if not missing:
+        return ()
+    shown = ", ".join(missing[:NAMED])
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return (f"not enrolled yet: {shown}{more}; each is asked once it is",)
 
 
 # --- the transaction ------------------------------------------------------------------------------------------------
