@@ -63,6 +63,9 @@ class FakeFiles:
     def read(self, name: str) -> bytes:
         return bytes(self._names[name].volatile)
 
+    def reader(self, name: str) -> "FakeReader":
+        return FakeReader(self._names[name])
+
     def open(self, name: str, offset: int) -> "FakeAppender":
         if name not in self._names:
             self.act()
@@ -85,6 +88,17 @@ class FakeFiles:
         """Rot: change what lies on the disk."""
         act(self._names[name].volatile)
         self._names[name].durable = bytes(self._names[name].volatile)
+
+
+class FakeReader:
+    def __init__(self, content: _Content) -> None:
+        self._content = content
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        return bytes(self._content.volatile[offset : offset + size_bytes])
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class FakeAppender:

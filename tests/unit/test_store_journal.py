@@ -33,7 +33,7 @@ def written(disk: storedisk.FakeFiles, batches: int, *, size: int = 1) -> journa
     """A journal of batches, each synced, of `size` entries."""
     writer, _found = begun(disk)
     for batch in range(batches):
-        writer.append(1, "m1", 0, [entry(batch * size + at + 1) for at in range(size)])
+        writer.append(1, "m1", None, [entry(batch * size + at + 1) for at in range(size)])
         writer.sync()
     return writer
 
@@ -55,29 +55,29 @@ def journal_name(disk: storedisk.FakeFiles) -> str:
 
 def test_entries_term_and_vote_are_read_again() -> None:
     disk = storedisk.FakeFiles()
-    written(disk, 3).append(2, None, 0, [])
+    written(disk, 3).append(2, None, None, [])
     recovered = found(disk)
-    assert [e.index for e in recovered.entries] == [1, 2, 3]
+    assert [e.index for e in recovered.held.entries] == [1, 2, 3]
     assert (recovered.term, recovered.vote, recovered.identity) == (2, None, IDENTITY)
 
 
 def test_a_cut_removes_what_follows_and_later_entries_take_its_place() -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 3)
-    writer.append(2, None, 2, [entry(2, b"other", 2)])
+    writer.append(2, None, log.Position(1, 1), [entry(2, b"other", 2)])
     writer.sync()
-    assert [(e.index, e.data) for e in found(disk).entries] == [(1, b"entry 1"), (2, b"other")]
+    assert [(e.index, e.data) for e in found(disk).held.entries] == [(1, b"entry 1"), (2, b"other")]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_torn_batch_of_many_records_is_cut_and_never_taken_for_damage(seed: int) -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 2, size=3)
-    writer.append(1, "m1", 0, [entry(7 + at, bytes([at]) * 700) for at in range(8)])
+    writer.append(1, "m1", None, [entry(7 + at, bytes([at]) * 700) for at in range(8)])
     disk.power_cut(random.Random(seed))
     recovered = found(disk)
-    assert len(recovered.entries) >= 6
-    assert [e.index for e in recovered.entries] == list(range(1, len(recovered.entries) + 1))
+    assert len(recovered.held.entries) >= 6
+    assert [e.index for e in recovered.held.entries] == list(range(1, len(recovered.held.entries) + 1))
 
 
 def test_every_flipped_byte_before_the_last_batch_is_refused() -> None:
@@ -85,7 +85,7 @@ def test_every_flipped_byte_before_the_last_batch_is_refused() -> None:
     writer = written(disk, 4)
     name = journal_name(disk)
     good = disk.read(name)
-    writer.append(1, "m1", 0, [entry(5)])
+    writer.append(1, "m1", None, [entry(5)])
     writer.sync()
     end = len(good.rstrip(b"\0"))
     for at in range(end):
@@ -93,17 +93,17 @@ def test_every_flipped_byte_before_the_last_batch_is_refused() -> None:
         with pytest.raises(errors.DamagedError):
             journal.check(disk)
         flip(disk, name, at)
-    assert len(journal.check(disk).entries) == 5
+    assert len(journal.check(disk).held.entries) == 5
 
 
 def test_a_value_that_holds_a_copy_of_a_journal_is_no_reason_to_refuse_a_torn_tail() -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 3)
     copy = disk.read(journal_name(disk)).rstrip(b"\0")
-    writer.append(1, "m1", 0, [entry(4, copy * 3)])
+    writer.append(1, "m1", None, [entry(4, copy * 3)])
     name = journal_name(disk)
     disk.change(name, lambda data: data.__setitem__(len(copy) + 3, data[len(copy) + 3] ^ 1))
-    assert len(found(disk).entries) == 3
+    assert len(found(disk).held.entries) == 3
 
 
 def test_a_full_disk_refuses_before_anything_is_written_and_recovers() -> None:
@@ -114,13 +114,13 @@ def test_a_full_disk_refuses_before_anything_is_written_and_recovers() -> None:
     assert not writer.room(big)
     with pytest.raises(errors.NoSpaceError):
         writer.reserve(big)
-    writer.append(2, "m1", 0, [])  # a vote still finds room
+    writer.append(2, "m1", None, [])  # a vote still finds room
     writer.sync()
     disk.full = False
     writer.reserve(big)
-    writer.append(2, "m1", 0, [entry(2, b"x" * big, 2)])
+    writer.append(2, "m1", None, [entry(2, b"x" * big, 2)])
     writer.sync()
-    assert len(found(disk).entries) == 2
+    assert len(found(disk).held.entries) == 2
 
 
 def test_a_full_disk_does_not_stop_a_journal_from_growing_past_its_usual_size() -> None:
@@ -128,30 +128,30 @@ def test_a_full_disk_does_not_stop_a_journal_from_growing_past_its_usual_size() 
     writer = written(disk, 1)
     disk.full = True
     writer.roll()
-    writer.append(1, "m1", 0, [entry(2)])
+    writer.append(1, "m1", None, [entry(2)])
     writer.sync()
-    assert len(found(disk).entries) == 2
+    assert len(found(disk).held.entries) == 2
 
 
 def test_files_before_a_snapshot_go_and_what_is_left_is_read() -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 3)
     writer.roll()
-    writer.append(1, "m1", 0, [entry(4)])
+    writer.append(1, "m1", None, [entry(4)])
     writer.sync()
     writer.drop_before(2)
-    assert len(found(disk).entries) == 4
+    assert len(found(disk).held.entries) == 4
     writer.drop_before(3)
     recovered = found(disk)
-    assert recovered.prev == log.Position(3, 1)
-    assert [e.index for e in recovered.entries] == [4]
+    assert recovered.held.prev == log.Position(3, 1)
+    assert [e.index for e in recovered.held.entries] == [4]
 
 
 def test_a_file_missing_between_two_is_refused() -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 2)
     writer.roll()
-    writer.append(1, "m1", 0, [entry(3)])
+    writer.append(1, "m1", None, [entry(3)])
     writer.sync()
     middle = journal_name(disk)
     writer.roll()
@@ -239,7 +239,7 @@ class Life:
         writer = opened.writer
         for step in range(6):
             batch = [command(index + 1), command(index + 2)]
-            writer.append(1, "m1", 0, batch)
+            writer.append(1, "m1", None, batch)
             writer.sync()
             index += 2
             self.promised = index
@@ -302,7 +302,7 @@ def test_a_record_is_found_by_its_own_salt_only() -> None:
 def test_what_a_killed_process_left_unsynced_is_durable_once_it_was_read_again(seed: int) -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 2)
-    writer.append(1, "m1", 0, [entry(3, b"x" * 2000)])
-    assert len(found(disk).entries) == 3
+    writer.append(1, "m1", None, [entry(3, b"x" * 2000)])
+    assert len(found(disk).held.entries) == 3
     disk.power_cut(random.Random(seed))
-    assert len(found(disk).entries) == 3
+    assert len(found(disk).held.entries) == 3

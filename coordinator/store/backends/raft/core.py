@@ -210,11 +210,11 @@ class Core:
         added = tuple(entries[fresh:])
         if not added:
             return []
-        cut = 0
+        cut = None
         if added[0].index <= self.log.last.index:
-            cut = added[0].index
-            assert cut > self.commit, "what is committed is never cut"
-            self.log.cut(cut)
+            assert added[0].index > self.commit, "what is committed is never cut"
+            self.log.cut(added[0].index)
+            cut = self.log.last
         self.log.append(added)
         return [messages.Persist(self.term, self._vote, cut, added)]
 
@@ -299,9 +299,10 @@ class Core:
             return []
         return self.lead.lost(given.member, self.commit)
 
-    def _snapshotted(self, given: messages.Snapshotted, _now: float) -> list[messages.Output]:
+    def _snapshotted(self, given: messages.Snapshotted, now: float) -> list[messages.Output]:
         assert given.keep <= self.commit, "only what is committed can be in a snapshot"
-        self.log.compact(given.keep)
+        keep = given.keep if self.lead is None else self.lead.wanted(now - QUORUM_S, given.keep)
+        self.log.compact(max(keep, self.log.prev.index))
         return []
 
 

@@ -41,12 +41,24 @@ class Appender(Protocol):
     def close(self) -> None: ...
 
 
+class Reader(Protocol):
+    """One open file, to read parts of."""
+
+    def read(self, offset: int, size_bytes: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
 class Files(Protocol):
     """One directory, flat."""
 
     def names(self) -> Sequence[str]: ...
 
     def read(self, name: str) -> bytes: ...
+
+    def reader(self, name: str) -> Reader:
+        """Open to read; goes on reading the same file when its name is given away."""
+        ...
 
     def open(self, name: str, offset: int) -> Appender:
         """Open or create, to go on at `offset`."""
@@ -99,6 +111,19 @@ class DiskAppender:
         os.close(self._fd)
 
 
+class DiskReader:
+    """A file of the system."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        return os.pread(self._fd, size_bytes, offset)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 class DiskFiles:
     """A directory of the system, held by this process alone until `close`."""
 
@@ -121,6 +146,9 @@ class DiskFiles:
 
     def read(self, name: str) -> bytes:
         return (self._directory / name).read_bytes()
+
+    def reader(self, name: str) -> DiskReader:
+        return DiskReader(self._directory / name)
 
     def open(self, name: str, offset: int) -> DiskAppender:
         return DiskAppender(self._directory / name, offset)

@@ -46,13 +46,12 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What stands in a journal: the entries follow `prev` without a gap."""
+    """What stands in a journal."""
 
     identity: Identity
     term: int
     vote: str | None
-    prev: log.Position
-    entries: tuple[log.Entry, ...]
+    held: log.Log
     records: int
 
 
@@ -101,14 +100,17 @@ class Journal:
                 ) from error
             raise
 
-    def append(self, term: int, vote: str | None, cut: int, entries: Sequence[log.Entry]) -> None:
-        """Write, without promise: a changed term or vote, a cut of everything from index `cut` on (0: none), entries."""
+    def append(
+        self, term: int, vote: str | None, cut: log.Position | None, entries: Sequence[log.Entry]
+    ) -> None:
+        """Write, without promise: a changed term or vote, the loss of all behind `cut` (if any), entries."""
         parts: list[bytes] = []
         if (term, vote) != (self._term, self._vote):
             parts.append(self._encode(records.OFFICE, 0, term, _ENCODER.encode(vote)))
             self._term, self._vote = term, vote
-        if cut:
-            parts.append(self._encode(records.CUT, cut, term, b""))
+        if cut is not None:
+            parts.append(self._encode(records.CUT, cut.index, cut.term, b""))
+            self._last = cut
         parts.extend(self._encode(records.ENTRY, e.index, e.term, bytes((e.kind,)) + e.data) for e in entries)
         self._appender.write(parts)
         if entries:
@@ -133,11 +135,11 @@ class Journal:
         )
         self._begin(header)
 
-    def replace(self, prev: log.Position) -> None:
-        """A snapshot that ends at `prev` takes the place of every entry."""
+    def replace(self, prev: log.Position, last: log.Position) -> None:
+        """A snapshot that ends at `prev` takes the place of all up to there; `last` is the end of the log then."""
         self._appender.write([self._encode(records.REPLACED, prev.index, prev.term, b"")])
-        self._appender.sync()
-        self._last = prev
+        self._last = last
+        self.sync()
 
     def drop_before(self, index: int) -> None:
         """Remove files that hold only entries up to `index`."""
@@ -206,8 +208,7 @@ def open_journal(directory: files.Files, random: effects.Random) -> tuple[Journa
     for name in directory.names():
         if name.startswith(PREFIX) and name.endswith(UNFINISHED):
             directory.remove(name)
-    last = reader.entries[-1].position if reader.entries else reader.prev
-    journal = Journal(directory, random, header, last)
+    journal = Journal(directory, random, header, reader.held.last)
     journal._resume(reader.starts, reader.term, reader.vote, reader.end, torn=reader.torn)  # noqa: SLF001 as above
     return journal, reader.recovered()
 
@@ -223,8 +224,7 @@ class _Reader:
     def __init__(self) -> None:
         self.header: Header | None = None
         self.starts: list[tuple[str, log.Position]] = []
-        self.prev = log.NOTHING
-        self.entries: list[log.Entry] = []
+        self.held = log.Log(log.NOTHING)
         self.term = 0
         self.vote: str | None = None
         self.end = 0
@@ -249,9 +249,7 @@ class _Reader:
 
     def recovered(self) -> Recovered:
         assert self.header is not None, "there is at least one file"
-        return Recovered(
-            self.header.identity, self.term, self.vote, self.prev, tuple(self.entries), self.records
-        )
+        return Recovered(self.header.identity, self.term, self.vote, self.held, self.records)
 
     def _take_header(self, name: str, payload: bytes) -> None:
         try:
@@ -261,28 +259,29 @@ class _Reader:
         if header.format != FORMAT:
             raise _damaged(name, 0, f"unknown format (got {header.format}, have {FORMAT})")
         before = self.header
-        last = self.entries[-1].position if self.entries else self.prev
         if before is None:
-            self.prev = header.prev
-        elif (header.seq, header.identity, header.prev) != (before.seq + 1, before.identity, last):
+            self.held = log.Log(header.prev)
+        elif (header.seq, header.identity, header.prev) != (before.seq + 1, before.identity, self.held.last):
             raise _damaged(name, 0, "it does not continue the file before it; one may be missing")
         self.header = header
         self.term, self.vote = header.term, header.vote
         self.starts.append((name, header.prev))
 
     def _take(self, name: str, offset: int, record: records.Record) -> None:
-        last = self.entries[-1].index if self.entries else self.prev.index
+        last = self.held.last.index
         match record.kind:
             case records.OFFICE:
                 self.term, self.vote = record.term, _VOTES.decode(record.payload)
-            case records.CUT if self.prev.index < record.number <= last:
-                del self.entries[record.number - self.prev.index - 1 :]
+            case records.CUT if self.held.prev.index <= record.number <= last:
+                self.held.cut(record.number + 1)
+            case records.CUT if len(self.starts) == 1:
+                # The files before held what is cut here; they went once a snapshot held all up to this file's start.
+                self.held = log.Log(log.Position(record.number, record.term))
             case records.ENTRY if record.number == last + 1 and record.payload:
                 entry = log.Entry(record.number, record.term, record.payload[0], record.payload[1:])
-                self.entries.append(entry)
+                self.held.append((entry,))
             case records.REPLACED:
-                self.prev = log.Position(record.number, record.term)
-                self.entries.clear()
+                self.held.replace(log.Position(record.number, record.term))
             case _:
                 raise _damaged(
                     name, offset, f"a record is out of place (kind {record.kind}, index {record.number})"

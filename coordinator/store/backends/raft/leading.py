@@ -75,6 +75,13 @@ class Leading:
         """Whether a majority, this member included, was heard since."""
         return 1 + sum(p.heard >= since for p in self.others.values()) >= self._majority
 
+    def wanted(self, since: float, index: int) -> int:
+        """Up to where entries may go, `index` at most: whoever is getting a snapshot now needs those behind it."""
+        ends = (
+            p.piece_end.index for p in self.others.values() if p.piece_end is not None and p.heard >= since
+        )
+        return min((index, *ends))
+
     def heartbeat(self, commit: int) -> list[messages.Output]:
         """To everyone; what is stalled begins again."""
         if self._barriers and self._round == self._confirmed:
@@ -121,9 +128,15 @@ class Leading:
                 progress.match = answer.index
                 progress.beats = 0
                 progress.under_way = max(progress.under_way - 1, 0)
+                if progress.match >= progress.next - 1:
+                    progress.under_way = 0
             progress.next = max(progress.next, progress.match + 1)
             if progress.match >= self._log.prev.index:
                 progress.mode, progress.piece_offset, progress.piece_end = Mode.STREAM, -1, None
+            elif progress.piece_end is not None and progress.piece_end.index <= progress.match:
+                # It has what it was sent, and the log went on beyond that: the next snapshot follows.
+                progress.piece_offset, progress.piece_end = -1, None
+                return [messages.SendPiece(member, self._term, 0, None)]
             return []
         return self._disagreed(member, progress, answer.index, commit)
 
@@ -191,7 +204,8 @@ class Leading:
             return [messages.SendPiece(member, self._term, 0, None)]
         entries = self._log.batch(progress.next, APPEND_BYTES, APPEND_ENTRIES)
         prev = log.Position(progress.next - 1, before)
-        progress.under_way += 1
+        # A large entry weighs as many small appends: that much of it may be on its way at once.
+        progress.under_way += 1 + sum(len(entry.data) for entry in entries) // APPEND_BYTES
         progress.next = entries[-1].index + 1
         message = messages.Append(self._term, prev, entries, commit, self._round)
         return [messages.Send(member, message, early=True)]

@@ -41,6 +41,11 @@ class Log:
         self._entries = list(entries)
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All that is held."""
+        return tuple(self._entries)
+
+    @property
     def last(self) -> Position:
         return self._entries[-1].position if self._entries else self.prev
 

@@ -6,18 +6,17 @@ the process, and is never retried.
 """
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from coordinator import effects, errors
 from coordinator.store import commands, leases, mvcc
 from coordinator.store.backends import replica
-from coordinator.store.backends.raft import core, log, messages, recovery, snapshot, worker
-
-T = TypeVar("T")
+from coordinator.store.backends.raft import core, keeper, log, messages, recovery, snapshot, worker
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes then waits with them
@@ -25,6 +24,12 @@ SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
 SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
 KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
 ENTRY_BYTES: Final = 64  # of a record around an entry
+
+
+class Links(Protocol):
+    """How frames reach the other members; may lose any of them."""
+
+    def send(self, to: str, frame: messages.Frame) -> None: ...
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -73,6 +78,8 @@ class Member:
         self._clock = clock
         self._halt = halt
         self._disk = worker.Worker("store-disk")
+        self.keeper = keeper.Keeper(opened, self._disk)
+        self.alone = len(identity.members) == 1
         self._leases: leases.LeaseClock | None = None
         self._inputs: deque[messages.Input] = deque()
         self._proposals: deque[Proposal] = deque()
@@ -85,7 +92,12 @@ class Member:
         self._barriers: dict[int, asyncio.Future[int]] = {}
         self._waiting: dict[int, Waiting] = {}
         self._logged_bytes = 0
-        self._snapshot: asyncio.Task[Any] | None = None
+        self._snapshot: asyncio.Task[None] | None = None
+        self._snapshot_at = self.applied
+        self._to_send: deque[messages.SendPiece] = deque()
+        self._to_keep: deque[tuple[str, messages.Install]] = deque()
+        self._links: Links | None = None
+        self._writing = False
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -135,25 +147,11 @@ class Member:
 
     async def snapshot_now(self) -> None:
         """Take a snapshot of what is applied and let go of the journal before it."""
-        while self._snapshot is not None and not self._snapshot.done():
-            await asyncio.wait([self._snapshot])
-        self._snapshot = asyncio.get_running_loop().create_task(self._take_snapshot())
-        await self._snapshot
-
-    async def _take_snapshot(self) -> None:
-        header, state = self.header(), self.replica.state
-        await asyncio.to_thread(self._write_snapshot, header, state)
-        keep = header.end.index if len(self.opened.identity.members) == 1 else header.end.index - KEEP_ENTRIES
+        header = self.header()
+        self._snapshot_at, self._logged_bytes = header.end.index, 0
+        await self.keeper.take(header, self.replica.state)
+        keep = header.end.index if self.alone else header.end.index - KEEP_ENTRIES
         self.give(messages.Snapshotted(max(keep, self.core.log.prev.index)))
-        await self._disk.run(lambda: self._let_go(header.end.index))
-
-    async def undisturbed(self, act: Callable[[], T]) -> T:
-        """Do something with the files while no snapshot moves them."""
-        while self._snapshot is not None and not self._snapshot.done():
-            await asyncio.wait([self._snapshot])
-        task = asyncio.get_running_loop().create_task(asyncio.to_thread(act))
-        self._snapshot = task
-        return await task
 
     async def close(self) -> None:
         """Finish what is under way and let go of the directory."""
@@ -162,6 +160,7 @@ class Member:
         await self._task
         if self._snapshot is not None:
             await asyncio.wait([self._snapshot])
+        await self.keeper.close()
         await self._disk.close()
         self.opened.writer.close()
         self._end(errors.NoQuorumError("the store was closed"))
@@ -179,7 +178,7 @@ class Member:
 
     async def _step(self) -> None:
         self._wake.clear()
-        given = self._take()
+        given = await self._take()
         if not given and not self._proposals:
             self._set_timer()
             await self._wake.wait()
@@ -187,17 +186,46 @@ class Member:
         now = self._clock.monotonic()
         outputs = [output for one in given for output in self.core.handle(one, now)]
         outputs += await self._propose_batch()
-        written = [output for output in outputs if isinstance(output, messages.Persist)]
+        late = self._send_early(outputs)
+        written = [output for output in late if isinstance(output, messages.Persist)]
         if written:
-            await self._disk.run(lambda: self._write(written))
-        self._perform(outputs)
-        if written:
-            last = self._last_written(written)
+            await self._written(written)
+        self._perform(late)
+        last = next((p.entries[-1].position for p in reversed(written) if p.entries), None)
+        if last is not None:
             self._perform(self.core.handle(messages.Persisted(last), self._clock.monotonic()))
+        await self._move_pieces()
         self._tell_moved()
         self._consider_snapshot()
 
-    def _take(self) -> list[messages.Input]:
+    async def _written(self, written: list[messages.Persist]) -> None:
+        """Return once it is durable; a leader's heartbeats go on meanwhile."""
+        self._logged_bytes += sum(len(e.data) + ENTRY_BYTES for p in written for e in p.entries)
+        self._writing = True
+        self._set_timer()
+        await self._disk.run(lambda: self._write(written))
+        self._writing = False
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._writing and self.core.lead is not None:
+            # A leader's tick promises nothing, so that a slow disk does not cost it its office at once.
+            self._perform(self.core.handle(messages.Tick(), self._clock.monotonic()))
+            self._set_timer()
+        else:
+            self._wake.set()
+
+    def _send_early(self, outputs: list[messages.Output]) -> list[messages.Output]:
+        """Send what need not wait for the own disk; answers the rest."""
+        late: list[messages.Output] = []
+        for output in outputs:
+            if isinstance(output, messages.Send) and output.early:
+                self._send(output.to, output.message)
+            else:
+                late.append(output)
+        return late
+
+    async def _take(self) -> list[messages.Input]:
         given = list(self._inputs)
         self._inputs.clear()
         if self._clock.monotonic() >= self.core.deadline:
@@ -205,6 +233,13 @@ class Member:
         if self._leases is not None:
             for expire in self._leases.due(self._clock.monotonic()):
                 self._queue(commands.encode(expire))
+        size = sum(_size(one) for one in given)
+        if not size:
+            return given
+        try:
+            await self._reserve(size)
+        except errors.NoSpaceError:
+            return [one for one in given if not _size(one)]  # as if they were lost on the way
         return given
 
     def _queue(self, data: bytes) -> Proposal:
@@ -246,11 +281,6 @@ class Member:
             self.opened.writer.append(persist.term, persist.vote, persist.cut, persist.entries)
         self.opened.writer.sync()
 
-    def _last_written(self, written: list[messages.Persist]) -> log.Position:
-        for persist in reversed(written):
-            self._logged_bytes += sum(len(entry.data) + ENTRY_BYTES for entry in persist.entries)
-        return next((p.entries[-1].position for p in reversed(written) if p.entries), self.core.log.prev)
-
     def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -260,7 +290,7 @@ class Member:
             ends.append(self._leases.deadline)
         delay = min(ends) - self._clock.monotonic()
         if delay < float("inf"):
-            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._wake.set)
+            self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._on_timer)
 
     # Outputs.
 
@@ -317,29 +347,39 @@ class Member:
         else:
             self.office.set()
 
-    def _ignore(self, output: messages.Output) -> None:
-        """Sends have no one to go to in a group of one; what is persisted was persisted before."""
+    def _sent(self, output: messages.Send) -> None:
+        self._send(output.to, output.message)
+
+    def _send(self, to: str, frame: messages.Frame) -> None:
+        if self._links is not None:
+            self._links.send(to, frame)
+
+    def _send_piece(self, output: messages.SendPiece) -> None:
+        self._to_send.append(output)
+
+    def _keep_piece(self, output: messages.KeepPiece) -> None:
+        self._to_keep.append((output.sender, output.piece))
+
+    def _persisted(self, output: messages.Persist) -> None:
+        """It was written before anything behind it was performed."""
 
     # Snapshots.
 
     def _consider_snapshot(self) -> None:
-        if self._snapshot is not None and not self._snapshot.done():
-            return
         enough = max(SNAPSHOT_BYTES, self.replica.state.size_bytes // 2)
-        if (
-            self._logged_bytes < enough
-            and self.applied - self.core.log.prev.index < SNAPSHOT_ENTRIES + KEEP_ENTRIES
-        ):
+        if self._logged_bytes < enough and self.applied - self._snapshot_at < SNAPSHOT_ENTRIES:
             return
-        self._logged_bytes = 0
-        self._snapshot = asyncio.get_running_loop().create_task(self._snapshot_quietly())
+        if not self.keeper.busy:
+            self._snapshot = asyncio.get_running_loop().create_task(self._snapshot_quietly())
 
     async def _snapshot_quietly(self) -> None:
         try:
-            await self._take_snapshot()
-        except errors.NoSpaceError:
-            pass  # the journal goes on; the next threshold tries again
-        except Exception as error:  # noqa: BLE001 a disk that fails a snapshot may fail the journal
+            await self.snapshot_now()
+        except OSError as error:
+            # On a full disk the journal goes on, and the next threshold tries again.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                self._fail(error)
+        except Exception as error:  # noqa: BLE001 a bug; the state on disk is whole, so starting again is safe
             self._fail(error)
 
     def header(self) -> snapshot.Header:
@@ -347,17 +387,32 @@ class Member:
         term = self.core.log.term_at(self.applied)
         assert term is not None, "the log holds at least what is applied last"
         identity = self.opened.identity
-        return snapshot.Header(
-            snapshot.FORMAT, identity.cluster, log.Position(self.applied, term), identity.members
-        )
+        end = log.Position(self.applied, term)
+        return snapshot.Header(snapshot.FORMAT, identity.cluster, end, identity.members)
 
-    def _write_snapshot(self, header: snapshot.Header, state: mvcc.State) -> None:
-        snapshot.write(self.opened.directory, header, snapshot.encode(header, state))
+    async def _move_pieces(self) -> None:
+        """Send and take the pieces of snapshots that the core spoke of."""
+        while self._to_send:
+            wanted = self._to_send.popleft()
+            piece = await self.keeper.piece(wanted)
+            if piece is not None:
+                self._send(wanted.to, piece)
+        while self._to_keep:
+            sender, arrived = self._to_keep.popleft()
+            kept = await self.keeper.keep(self.core.term, arrived)
+            if isinstance(kept, messages.Installed):
+                self._send(sender, kept)
+            elif kept.header.end.index > self.core.commit:
+                await self._install(sender, kept)
 
-    def _let_go(self, index: int) -> None:
-        self.opened.writer.roll()
-        self.opened.writer.drop_before(index)
-        snapshot.drop_before(self.opened.directory, index)
+    async def _install(self, sender: str, loaded: snapshot.Loaded) -> None:
+        end = loaded.header.end
+        after = log.Log(self.core.log.prev, self.core.log.entries)
+        after.replace(end)
+        await self.keeper.install(end, after.last)
+        self.replica.replace(loaded.state)
+        self.applied = self._snapshot_at = end.index
+        self._perform(self.core.handle(messages.Replaced(sender, end), self._clock.monotonic()))
 
     # The end.
 
@@ -401,11 +456,18 @@ def _refuse(future: "asyncio.Future[Any]", error: BaseException) -> None:
         future.exception()  # whoever asked may have gone
 
 
+def _size(given: messages.Input) -> int:
+    """What the journal needs for the entries in it."""
+    if isinstance(given, messages.Received) and isinstance(given.message, messages.Append):
+        return sum(len(entry.data) + ENTRY_BYTES for entry in given.message.entries)
+    return 0
+
+
 _PERFORM: Final[dict[type[messages.Output], Callable[[Member, Any], None]]] = {
-    messages.Persist: Member._ignore,  # noqa: SLF001 the class's own table
-    messages.Send: Member._ignore,  # noqa: SLF001
-    messages.SendPiece: Member._ignore,  # noqa: SLF001
-    messages.KeepPiece: Member._ignore,  # noqa: SLF001
+    messages.Persist: Member._persisted,  # noqa: SLF001 the class's own table
+    messages.Send: Member._sent,  # noqa: SLF001
+    messages.SendPiece: Member._send_piece,  # noqa: SLF001
+    messages.KeepPiece: Member._keep_piece,  # noqa: SLF001
     messages.Commit: Member._commit,  # noqa: SLF001
     messages.Accepted: Member._accepted,  # noqa: SLF001
     messages.Declined: Member._declined,  # noqa: SLF001

@@ -68,6 +68,40 @@ class Installed(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 Message = Vote | Voted | Append | Appended | Install | Installed
 
+# What a member asks of the leader for its own callers; the core knows nothing of these.
+
+
+class Forward(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Propose this."""
+
+    ticket: int
+    data: bytes
+
+
+class Forwarded(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Where it stands in the log now; None: it was not taken, for `reason`."""
+
+    ticket: int
+    position: log.Position | None
+    reason: str = ""
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """A barrier."""
+
+    ticket: int
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """Read once this index is applied; None: no barrier could be had."""
+
+    ticket: int
+    index: int | None
+
+
+Request = Forward | Forwarded | Ask | Answer
+Frame = Message | Request
+
 # Inputs of the core.
 
 
@@ -123,11 +157,11 @@ Input = Tick | Received | Propose | Read | Persisted | Snapshotted | Replaced | 
 
 
 class Persist(msgspec.Struct, frozen=True):
-    """Make durable: term and vote, the loss of everything from index `cut` on (0: nothing), entries."""
+    """Make durable: term and vote, the loss of everything behind `cut` (None: of nothing), entries."""
 
     term: int
     vote: str | None
-    cut: int = 0
+    cut: log.Position | None = None
     entries: tuple[log.Entry, ...] = ()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from coordinator import effects, errors, names
 from coordinator.store import mvcc
-from coordinator.store.backends.raft import files, journal, log, snapshot
+from coordinator.store.backends.raft import files, journal, log, snapshot, transfer
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -47,6 +47,11 @@ def resume(directory: files.Files, cluster: names.ClusterId, random: effects.Ran
             hint="give the directory of this cluster",
         )
     loaded = load(directory)
+    if found.held.prev.index > (loaded.header.end.index if loaded else 0) and transfer.finish(
+        directory, found.held.prev
+    ):
+        loaded = load(directory)
+    transfer.drop(directory)
     end = loaded.header.end if loaded else log.NOTHING
     held = join(found, end)
     snapshot.drop_before(directory, end.index)
@@ -62,10 +67,10 @@ def load(directory: files.Files) -> snapshot.Loaded | None:
 
 def join(found: journal.Recovered, end: log.Position) -> log.Log:
     """The log behind the snapshot that ends at `end`; raises DamagedError where the two do not meet."""
-    held = log.Log(found.prev, found.entries)
+    held = found.held
     if held.term_at(end.index) != end.term:
         raise errors.DamagedError(
-            f"journal and snapshot do not meet (the journal holds entries {found.prev.index + 1} to "
+            f"journal and snapshot do not meet (the journal holds entries {held.prev.index + 1} to "
             f"{held.last.index}, the snapshot ends at {end.index})",
             hint="a file of the store is missing; restore it, or `tiercast store recover`",
         )

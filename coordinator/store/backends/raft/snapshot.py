@@ -17,6 +17,7 @@ from coordinator.store.backends.raft import files, log, records
 FORMAT: Final = 1
 PREFIX: Final = "snapshot-"
 UNFINISHED: Final = ".new"
+HEADER_BYTES: Final = 4096  # five members of 64 bytes and more, many times over
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -49,24 +50,21 @@ def encode(header: Header, state: mvcc.State) -> Iterator[bytes]:
     yield records.encode(records.Record(records.END, count, header.end.term, digest.digest()), 0, 0)
 
 
+def end_of(name: str, start: bytes) -> log.Position:
+    """The last entry of a snapshot of which the first HEADER_BYTES are given; raises DamagedError."""
+    return _header(name, start)[0].end
+
+
 def decode(name: str, data: bytes) -> Loaded:
     """The state in a file; raises DamagedError."""
-    found = records.read(data, 0, 0)
-    if found is None or found.record.kind != records.HEADER:
-        raise _damaged(name, "its header does not check")
-    try:
-        header = _DECODER.decode(found.record.payload)
-    except msgspec.MsgspecError as error:
-        raise _damaged(name, f"its header does not decode: {error}") from error
-    if header.format != FORMAT:
-        raise _damaged(name, f"unknown format (got {header.format}, have {FORMAT})")
-    chunks = list(_chunks(name, data, found.end))
+    header, offset = _header(name, data)
+    chunks = list(_chunks(name, data, offset))
     return Loaded(header, image.decode(chunks), len(chunks))
 
 
 def write(directory: files.Files, header: Header, pieces: Iterable[bytes]) -> None:
     """Store a snapshot durably; older ones stay until `drop_before`."""
-    name = _name(header.end.index)
+    name = name_of(header.end.index)
     file = directory.open(name + UNFINISHED, 0)
     try:
         file.cut(0)
@@ -87,9 +85,23 @@ def newest(directory: files.Files) -> str | None:
 def drop_before(directory: files.Files, index: int) -> None:
     """Remove snapshots older than the one at `index`, and what a crash left of unfinished ones."""
     for name in directory.names():
-        if name.startswith(PREFIX) and (name.endswith(UNFINISHED) or name < _name(index)):
+        if name.startswith(PREFIX) and (name.endswith(UNFINISHED) or name < name_of(index)):
             directory.remove(name)
     directory.sync_directory()
+
+
+def _header(name: str, data: bytes) -> tuple[Header, int]:
+    """The header and where it ends."""
+    found = records.read(data, 0, 0)
+    if found is None or found.record.kind != records.HEADER:
+        raise _damaged(name, "its header does not check")
+    try:
+        header = _DECODER.decode(found.record.payload)
+    except msgspec.MsgspecError as error:
+        raise _damaged(name, f"its header does not decode: {error}") from error
+    if header.format != FORMAT:
+        raise _damaged(name, f"unknown format (got {header.format}, have {FORMAT})")
+    return header, found.end
 
 
 def _chunks(name: str, data: bytes, offset: int) -> Iterator[bytes]:
@@ -113,7 +125,8 @@ def _names(directory: files.Files) -> list[str]:
     return [n for n in directory.names() if n.startswith(PREFIX) and not n.endswith(UNFINISHED)]
 
 
-def _name(index: int) -> str:
+def name_of(index: int) -> str:
+    """Of the snapshot whose last entry is `index`."""
     return f"{PREFIX}{index:020d}"
 
 

@@ -108,7 +108,7 @@ class RaftStore:
 
     async def check(self) -> port.CheckReport:
         """Read every record and digest on disk."""
-        return await self._member.undisturbed(lambda: _check(self._directory))
+        return await self._member.keeper.undisturbed(lambda: _check(self._directory))
 
     async def close(self) -> None:
         if not self._closed:

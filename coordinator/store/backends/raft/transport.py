@@ -1,0 +1,293 @@
+"""Links between the members of a group: mutual TLS over TCP, msgpack frames, bounded on both sides.
+
+Each member dials every other and sends on what it dialled; what it accepted it only reads. It decides nothing and may
+lose anything, but says when a link is new. Laws: a frame counts as from the member that the certificate names, and from
+no other; before that is known a peer costs a few KiB and a few seconds, after it one message and one fragment; a small
+message never waits behind more than a fragment of a large one.
+"""
+
+import asyncio
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from coordinator import effects, errors, limits, names
+from coordinator.store.backends.raft import messages
+
+PROTOCOL: Final = 1
+FRAGMENT_BYTES: Final = 256 * 1024
+MESSAGE_BYTES: Final = (
+    limits.STORE_TXN_BYTES + 8 * 1024 * 1024
+)  # one transaction with its keys, or a batch of small ones
+QUEUE_BYTES: Final = 2 * MESSAGE_BYTES  # beyond it the link is cut: it lags more than it can catch up
+BACKOFF_MIN_S: Final = 0.05
+BACKOFF_MAX_S: Final = 0.5  # members are few, and a group waits for them
+CONNECTIONS: Final = 32  # accepted at once, strangers included
+_HEAD: Final = struct.Struct("<IB")  # length, flags
+_LAST: Final = 1
+_BULK: Final = 2
+_READ_BYTES: Final = 2 * FRAGMENT_BYTES
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """The first frame of every connection."""
+
+    protocol: int
+    cluster: names.ClusterId
+    member: str
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Where the members are and how they know each other."""
+
+    addresses: Mapping[str, tuple[str, int]]
+    """Of every member, this one included: it listens there."""
+    server_context: ssl.SSLContext
+    """Must require a certificate of the peer."""
+    client_context: ssl.SSLContext
+    """Must verify the peer, and leave names to `identify` (`check_hostname` off)."""
+    identify: Callable[[bytes], str]
+    """The member a certificate (DER) belongs to; raises IdentityError."""
+
+
+class Events(Protocol):
+    """What a member learns from its links; must not block."""
+
+    def received(self, sender: str, frame: messages.Frame) -> None: ...
+
+    def linked(self, member: str) -> None:
+        """A new link leads to it: what was sent before may be lost."""
+
+    def unlinked(self, member: str) -> None: ...
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_HELLO = msgspec.msgpack.Decoder(Hello)
+_FRAME: msgspec.msgpack.Decoder[messages.Frame] = msgspec.msgpack.Decoder(messages.Frame)
+_SMALL: Final = (
+    messages.Vote
+    | messages.Voted
+    | messages.Appended
+    | messages.Installed
+    | messages.Forwarded
+    | messages.Answer
+)
+
+
+class Transport:
+    """All links of one member."""
+
+    def __init__(
+        self, member: str, cluster: names.ClusterId, group: Group, events: Events, random: effects.Random
+    ) -> None:
+        self._hello = Hello(PROTOCOL, cluster, member)
+        self._group = group
+        self._events = events
+        self._random = random
+        self._outgoing = {other: Outgoing() for other in group.addresses if other != member}
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepted = 0
+
+    async def start(self) -> None:
+        """Listen and begin to dial; raises OSError where the address cannot be had."""
+        host, port = self._group.addresses[self._hello.member]
+        self._server = await asyncio.start_server(
+            self._accept,
+            host,
+            port,
+            ssl=self._group.server_context,
+            ssl_handshake_timeout=limits.HELLO_S,
+            limit=_READ_BYTES,
+        )
+        for other, outgoing in self._outgoing.items():
+            self._spawn(self._dial(other, outgoing))
+
+    def send(self, to: str, frame: messages.Frame) -> None:
+        """Queue a frame; it is lost where no link is."""
+        outgoing = self._outgoing.get(to)
+        if outgoing is not None and outgoing.linked:
+            bulk = not isinstance(frame, _SMALL) and not (
+                isinstance(frame, messages.Append) and not frame.entries
+            )
+            outgoing.put(_ENCODER.encode(frame), bulk=bulk)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, act: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(act)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Sending.
+
+    async def _dial(self, other: str, outgoing: "Outgoing") -> None:
+        while True:
+            try:
+                await self._linked(other, outgoing)
+            except (OSError, errors.TiercastError, TimeoutError):
+                pass  # away, or not who it should be: try again, for both may change
+            finally:
+                if outgoing.linked:
+                    outgoing.cut()
+                    self._events.unlinked(other)
+            await asyncio.sleep(self._random.uniform(BACKOFF_MIN_S, BACKOFF_MAX_S))
+
+    async def _linked(self, other: str, outgoing: "Outgoing") -> None:
+        host, port = self._group.addresses[other]
+        async with asyncio.timeout(limits.DIAL_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=self._group.client_context, server_hostname="", limit=_READ_BYTES
+            )
+        try:
+            if self._peer(writer) != other:
+                raise errors.IdentityError(f"another member answers for {other}")
+            writer.transport.set_write_buffer_limits(FRAGMENT_BYTES)
+            _write(writer, _LAST, _ENCODER.encode(self._hello))
+            outgoing.open()
+            self._events.linked(other)
+            # Nothing is ever said on this side; reading ends when the peer closes.
+            closed = asyncio.ensure_future(reader.read(1))
+            closed.add_done_callback(lambda _done: outgoing.cut())
+            try:
+                await outgoing.write_to(writer)
+            finally:
+                closed.cancel()
+                await asyncio.gather(closed, return_exceptions=True)
+        finally:
+            writer.transport.abort()
+
+    # Receiving.
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "asyncio serves every connection in a task"
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._accepted += 1
+        try:
+            if self._accepted <= CONNECTIONS:
+                await self._receive(reader, writer)
+        except (
+            OSError,
+            errors.TiercastError,
+            msgspec.MsgspecError,
+            TimeoutError,
+            asyncio.IncompleteReadError,
+        ):
+            pass  # the link ends; a member dials again, a stranger has no part in it
+        finally:
+            self._accepted -= 1
+            writer.transport.abort()
+
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sender = self._peer(writer)
+        async with asyncio.timeout(limits.HELLO_S):
+            _flags, data = await _read(reader, limits.FRAME_BYTES_UNAUTHENTICATED)
+        hello = _HELLO.decode(data)
+        if (hello.protocol, hello.cluster, hello.member) != (PROTOCOL, self._hello.cluster, sender):
+            raise errors.IdentityError(f"not a member of this group (got {hello})")
+        parts: dict[int, list[bytes]] = {0: [], _BULK: []}
+        sizes = {0: 0, _BULK: 0}
+        while True:
+            flags, data = await _read(reader, FRAGMENT_BYTES)
+            lane = flags & _BULK
+            parts[lane].append(data)
+            sizes[lane] += len(data)
+            if sizes[lane] > MESSAGE_BYTES:
+                raise errors.ProtocolError(f"a message is too large (have {MESSAGE_BYTES})")
+            if flags & _LAST:
+                whole = b"".join(parts[lane])
+                parts[lane], sizes[lane] = [], 0
+                self._events.received(sender, _FRAME.decode(whole))
+
+    def _peer(self, writer: asyncio.StreamWriter) -> str:
+        """The member at the other end; raises IdentityError."""
+        tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        certificate = tls.getpeercert(binary_form=True)
+        if certificate is None:
+            raise errors.IdentityError("the peer showed no certificate")
+        member = self._group.identify(certificate)
+        if member not in self._outgoing:
+            raise errors.IdentityError(f"not a member of this group (got {member})")
+        return member
+
+
+class Outgoing:
+    """What waits for one link: small messages first, large ones in fragments."""
+
+    def __init__(self) -> None:
+        self._small: deque[bytes] = deque()
+        self._bulk: deque[bytes] = deque()
+        self._sent = 0
+        """Of the first of the large ones."""
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self.linked = False
+
+    def open(self) -> None:
+        self._small.clear()
+        self._bulk.clear()
+        self._sent = self._bytes = 0
+        self.linked = True
+
+    def cut(self) -> None:
+        """The link has ended; what waits is lost."""
+        self.linked = False
+        self._wake.set()
+
+    def put(self, data: bytes, *, bulk: bool) -> None:
+        (self._bulk if bulk else self._small).append(data)
+        self._bytes += len(data)
+        if self._bytes > QUEUE_BYTES:
+            self.cut()
+        self._wake.set()
+
+    async def write_to(self, writer: asyncio.StreamWriter) -> None:
+        """Until the link is cut."""
+        while self.linked:
+            if not self._small and not self._bulk:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            self._write_next(writer)
+            await writer.drain()
+
+    def _write_next(self, writer: asyncio.StreamWriter) -> None:
+        while self._small:
+            data = self._small.popleft()
+            self._bytes -= len(data)
+            # A small message is always smaller than a fragment.
+            _write(writer, _LAST, data)
+        if self._bulk:
+            data = self._bulk[0]
+            fragment = data[self._sent : self._sent + FRAGMENT_BYTES]
+            self._sent += len(fragment)
+            last = self._sent == len(data)
+            _write(writer, _BULK | (_LAST if last else 0), fragment)
+            if last:
+                self._bulk.popleft()
+                self._bytes -= len(data)
+                self._sent = 0
+
+
+def _write(writer: asyncio.StreamWriter, flags: int, data: bytes) -> None:
+    writer.writelines((_HEAD.pack(len(data), flags), data))
+
+
+async def _read(reader: asyncio.StreamReader, limit_bytes: int) -> tuple[int, bytes]:
+    """One fragment; raises ProtocolError for one over the limit."""
+    size, flags = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+    if size > limit_bytes:
+        raise errors.ProtocolError(f"a frame is too large (got {size} bytes, have {limit_bytes})")
+    return flags, await reader.readexactly(size)
