@@ -9,13 +9,13 @@ import socket
 import ssl
 
 from coordinator import errors, limits
-from coordinator.hop import credentials, link
+from coordinator.hop import link
 
 
 async def dial(
     address: str,
     port: int,
-    own: credentials.Credentials,
+    own: link.Own,
     events: link.LinkEvents,
     *,
     local_address: str | None = None,
@@ -61,7 +61,7 @@ async def dial_unix(path: str, events: link.LinkEvents) -> link.Link:
         connected.setblocking(False)
         async with asyncio.timeout(limits.DIAL_TIMEOUT_S):
             await loop.sock_connect(connected, path)
-        peer = credentials.unix_peer(connected)
+        peer = link.unix_peer(connected)
         made = link.Link(events, lambda _: peer)
         await loop.create_unix_connection(lambda: made, sock=connected)
     except (OSError, errors.IdentityError) as wrong:

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import msgspec
 
 from coordinator import effects, errors, names
-from coordinator.hop import credentials, dial, ledger, link, serve
+from coordinator.hop import dial, ledger, link, serve
 from coordinator.host import logs
 from coordinator.propagation import events, messages, wire
-from coordinator.trust import tls
+from coordinator.trust import peers
 
 _LOG = logs.Log("hop")
 
@@ -40,7 +40,7 @@ class Ground(msgspec.Struct, frozen=True):
 
     clock: effects.Clock
     random: effects.Random
-    own: credentials.Credentials | None
+    own: link.Own | None
     """None where only a Unix socket is dialled."""
     local_address: str | None = None
     """Where dialled connections come from, for servers that share one machine."""
@@ -163,7 +163,9 @@ class Driver:
         """A link stands; called by its side."""
         self._links[made.id] = made
         peer = (
-            made.peer.server_id if isinstance(made.peer, tls.PeerIdentity) else names.ServerId(str(made.peer))
+            made.peer.server_id
+            if isinstance(made.peer, peers.PeerIdentity)
+            else names.ServerId(str(made.peer))
         )
         if dial_number is None:
             self.feed(events.Arrived(made.id, peer))

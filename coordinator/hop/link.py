@@ -8,6 +8,10 @@ and a write buffer. After `close` nothing more is received.
 import asyncio
 import asyncio.sslproto
 import itertools
+import os
+import socket
+import ssl
+import struct
 import typing
 from collections import deque
 from collections.abc import Callable
@@ -18,7 +22,7 @@ import msgspec
 from coordinator import errors, limits, names
 from coordinator.host import logs
 from coordinator.propagation import messages, wire
-from coordinator.trust import tls
+from coordinator.trust import peers
 
 # Python 3.11 gives every TLS connection a read buffer of 256 KiB; 1,000 children at rest would cost that in megabytes.
 asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
@@ -29,6 +33,9 @@ WRITE_HIGH_BYTES = (
 )  # `drained` waits above this, and returns below a quarter of it: a piece of a body (256 KiB) counts as sent only when it has left
 BULK = messages.Ask | messages.Answer
 BULK_BYTES = 2 * limits.ASK_BYTES  # the largest request and its answer at once; beyond it the peer is slow
+
+_UCRED = struct.Struct("3i")  # pid, uid, gid
+_ROOT_UID = 0
 
 _LOG = logs.Log("hop")
 _IDS = itertools.count(1)
@@ -44,7 +51,31 @@ class UnixPeer(msgspec.Struct, frozen=True):
         return f"process {self.pid}"
 
 
-Peer = tls.PeerIdentity | UnixPeer
+Peer = peers.PeerIdentity | UnixPeer
+
+
+class Own(Protocol):
+    """What one end shows and asks for over TCP; `credentials.Credentials` is the product's."""
+
+    @property
+    def server(self) -> ssl.SSLContext: ...
+
+    @property
+    def client(self) -> ssl.SSLContext: ...
+
+    def peer(self, transport: asyncio.BaseTransport) -> peers.PeerIdentity:
+        """Who is at the other end of a finished handshake. Raises `IdentityError`."""
+        ...
+
+
+def unix_peer(connected: socket.socket) -> UnixPeer:
+    """Who is at the other end of a Unix socket. Raises `IdentityError` unless it is this user or root."""
+    pid, uid, _gid = _UCRED.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    if uid not in {os.geteuid(), _ROOT_UID}:
+        raise errors.IdentityError(
+            f"the process at the socket is another user's (got {uid}, have {os.geteuid()})"
+        )
+    return UnixPeer(uid, pid)
 
 
 class LinkEvents(Protocol):
@@ -242,4 +273,4 @@ class Link(asyncio.Protocol):
 
 
 def _shown(peer: Peer) -> str:
-    return peer.server_id if isinstance(peer, tls.PeerIdentity) else str(peer)
+    return peer.server_id if isinstance(peer, peers.PeerIdentity) else str(peer)

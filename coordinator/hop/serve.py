@@ -12,7 +12,7 @@ import os
 import socket
 
 from coordinator import errors, limits
-from coordinator.hop import credentials, link
+from coordinator.hop import link
 from coordinator.host import logs
 
 ACCEPT_RETRY_S = 0.1
@@ -27,7 +27,7 @@ class Server:
     def __init__(
         self,
         listener: socket.socket,
-        own: credentials.Credentials | None,
+        own: link.Own | None,
         events: link.LinkEvents,
         links_max: int = limits.LINKS,
     ) -> None:
@@ -139,7 +139,7 @@ class Server:
     async def _greet(self, connected: socket.socket) -> link.Link:
         """A link whose handshake is done. The link is made here, for uvloop hands back a protocol of its own."""
         if self.own is None:
-            peer = credentials.unix_peer(connected)
+            peer = link.unix_peer(connected)
             made = link.Link(self._events, lambda _: peer)
             await self._loop.connect_accepted_socket(lambda: made, connected)
             return made
@@ -157,7 +157,7 @@ class Server:
 async def serve(
     address: str,
     port: int,
-    own: credentials.Credentials,
+    own: link.Own,
     events: link.LinkEvents,
     *,
     links_max: int = limits.LINKS,

@@ -8,22 +8,12 @@ import os
 import ssl
 from collections.abc import Iterable, Sequence
 
-import msgspec
 from cryptography import x509
 
 from coordinator import errors, names
-from coordinator.trust import authority, certificates
+from coordinator.trust import authority, certificates, peers
 
 NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME; Python has no name for it
-
-
-class PeerIdentity(msgspec.Struct, frozen=True):
-    """Who a hop's certificate says is there; its chain has been verified."""
-
-    server_id: names.ServerId
-    cluster: names.ClusterId
-    expired: bool
-    """It may only receive signed objects, ack and renew."""
 
 
 def server_context(identity: authority.Identity, roots: Iterable[bytes] = ()) -> ssl.SSLContext:
@@ -56,12 +46,12 @@ def pinned_client_context(ca_pem: bytes) -> ssl.SSLContext:
     return context
 
 
-def peer_identity(peer: ssl.SSLObject, cluster: names.ClusterId, wall_s: float) -> PeerIdentity:
+def peer_identity(peer: ssl.SSLObject, cluster: names.ClusterId, wall_s: float) -> peers.PeerIdentity:
     """Who is at the other end of a finished handshake. Raises `IdentityError`."""
     return identified(peer.getpeercert(True), cluster, wall_s)
 
 
-def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> PeerIdentity:
+def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> peers.PeerIdentity:
     """Whom a verified certificate names; `wall_s` says only whether to call it expired. Raises `IdentityError`."""
     if der is None:
         raise errors.IdentityError("the peer shows no certificate")
@@ -73,7 +63,7 @@ def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> Pe
     if found_cluster != cluster:
         raise errors.IdentityError(f"the peer is of another cluster (got {found_cluster}, have {cluster})")
     expired = certificate.not_valid_after_utc.timestamp() < wall_s
-    return PeerIdentity(server_id, found_cluster, expired)
+    return peers.PeerIdentity(server_id, found_cluster, expired)
 
 
 def _hop_context(

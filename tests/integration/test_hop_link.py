@@ -17,7 +17,7 @@ from coordinator import errors, limits, names
 from coordinator.hop import credentials, dial, link, serve
 from coordinator.host import clock
 from coordinator.propagation import messages, objects, wire
-from coordinator.trust import authority, tls
+from coordinator.trust import authority, peers
 
 pytestmark = pytest.mark.integration
 
@@ -128,12 +128,12 @@ def test_frames_go_both_ways_between_peers_who_know_each_other(run: Run, ours: a
             parent.echo, child = True, Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child, local_address="127.0.9.2")
             assert child.links == [up]
-            assert up.peer == tls.PeerIdentity(names.ServerId("parent"), CLUSTER, expired=False)
+            assert up.peer == peers.PeerIdentity(names.ServerId("parent"), CLUSTER, expired=False)
             for _ in range(100):
                 up.send(BEAT)
             await child.until(lambda: len(child.frames) == 100)
             down = parent.links[0]
-            assert isinstance(down.peer, tls.PeerIdentity)
+            assert isinstance(down.peer, peers.PeerIdentity)
             assert down.peer.server_id == "child"
             assert down._transport.get_extra_info("peername")[0] == "127.0.9.2"
             sent = len(wire.encode(BEAT)) * 100
@@ -390,7 +390,7 @@ def test_an_expired_identity_is_let_in_and_shows(run: Run, ours: authority.Autho
             )
             await parent.until(lambda: parent.links)
             peer = parent.links[0].peer
-            assert isinstance(peer, tls.PeerIdentity)
+            assert isinstance(peer, peers.PeerIdentity)
             assert peer.expired
 
     run(main)
@@ -483,7 +483,7 @@ def test_another_user_at_the_socket_is_refused(
     async def main() -> None:
         path, parent = str(tmp_path / "s"), Recorder()
         server = await serve.serve_unix(path, parent)
-        monkeypatch.setattr(credentials, "_ROOT_UID", -1)
+        monkeypatch.setattr(link, "_ROOT_UID", -1)
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         with pytest.raises(errors.IdentityError):
             await dial.dial_unix(path, Recorder())

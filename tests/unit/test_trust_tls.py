@@ -4,7 +4,7 @@ import time
 import pytest
 
 from coordinator import errors, names
-from coordinator.trust import authority, certificates, tls
+from coordinator.trust import authority, certificates, peers, tls
 
 CLUSTER = names.ClusterId("c1")
 NOW = 1_800_000_000.0
@@ -39,7 +39,7 @@ def test_both_ends_know_each_other_over_tls_1_3(ours: authority.Authority) -> No
     parent, child = (authority.enrolled(ours, names.ServerId(name), NOW) for name in ("p", "c"))
     client, server = shake(tls.server_context(parent), tls.client_context(child))
     assert client.version() == "TLSv1.3"
-    assert tls.peer_identity(client, CLUSTER, NOW) == tls.PeerIdentity(
+    assert tls.peer_identity(client, CLUSTER, NOW) == peers.PeerIdentity(
         names.ServerId("p"), CLUSTER, expired=False
     )
     assert tls.peer_identity(server, CLUSTER, NOW).server_id == "c"

@@ -1,0 +1,14 @@
+"""Who stands at the other end of a hop, as a value; light to import, for every worker node does."""
+
+import msgspec
+
+from coordinator import names
+
+
+class PeerIdentity(msgspec.Struct, frozen=True):
+    """Who a hop's certificate says is there; its chain has been verified."""
+
+    server_id: names.ServerId
+    cluster: names.ClusterId
+    expired: bool
+    """It may only receive signed objects, ack and renew."""
