@@ -212,7 +212,8 @@ def _judged(asked: client.Client, ask: client.Ask, named: sources.Named) -> clie
         return asked.call(ask)
     except client.ProblemError as error:
         if error.problem.errors:
-            raise findings.InvalidError(error.problem.errors, named.texts) from None
+            kind = findings.ForbiddenError if error.problem.code == "refused" else findings.InvalidError
+            raise kind(error.problem.errors, named.texts) from None
         raise
 
 

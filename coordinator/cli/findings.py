@@ -14,9 +14,21 @@ class InvalidError(errors.TiercastError):
     code = "invalid"
 
     def __init__(self, found: Sequence[faults.Finding], texts: Mapping[str, str]) -> None:
-        super().__init__(summary(found))
+        super().__init__(self._summary(found))
         self.found = tuple(found)
         self.texts = dict(texts)
+
+    def _summary(self, found: Sequence[faults.Finding]) -> str:
+        return summary(found)
+
+
+class ForbiddenError(InvalidError):
+    """The document is right, and a rule of change forbids it now; its findings are the rules with the steps by hand."""
+
+    code = "refused"
+
+    def _summary(self, found: Sequence[faults.Finding]) -> str:
+        return f"refused by {', '.join(dict.fromkeys(one.rule for one in found))}; nothing was changed"
 
 
 def lines(found: Sequence[faults.Finding], texts: Mapping[str, str]) -> str:

@@ -163,13 +163,13 @@ def _usage(shown: session.Session, wrong: click.ClickException) -> int:
 
 
 def _told(shown: session.Session, error: errors.TiercastError) -> int:
-    if error.code == "invalid":
+    if error.code in {"invalid", "refused"}:
         from coordinator.cli import findings  # noqa: PLC0415 only where a document was read, which loaded it
 
         if isinstance(error, findings.InvalidError):
             shown.tell(findings.lines(error.found, error.texts))
             shown.tell(error.message)
-            return exits.Exit.INVALID
+            return exits.of_code(error.code)
     shown.tell(f"error: {error.message}")
     if error.hint:
         shown.tell(f"  hint: {error.hint}")
