@@ -14,8 +14,12 @@ from coordinator import errors, names, role
 from coordinator.config import expansion, model, topology
 from coordinator.hop import credentials, driver, ledger
 from coordinator.host import disk, logs, settings
-from coordinator.propagation import bodies, events, intake, messages, mirror, subscriber
+from coordinator.propagation import bodies, events, intake, messages, mirror, publisher, subscriber
 from coordinator.trust import authority, signing
+
+RETRY_AFTER_S = (
+    0.5  # children of a role that stops come back at once: it, or another, is usually there by then
+)
 
 _LOG = logs.Log("runtime")
 
@@ -120,6 +124,13 @@ def shelf_of(digest: names.Digest, body: bytes | None) -> bodies.Shelf:
     if body is not None:
         shelf.add(digest, body)
     return shelf
+
+
+def farewell(below: publisher.Publisher, reason: str) -> tuple[publisher.Output, ...]:
+    """Close the links of all children politely; what it means for acks concerns nobody any more."""
+    return tuple(
+        one for one in below.say_bye(reason, RETRY_AFTER_S) if isinstance(one, events.Send | events.Close)
+    )
 
 
 def refused(problem: errors.TiercastError | OSError, place: str) -> role.RoleRefusedError:

@@ -15,7 +15,6 @@ from coordinator.propagation import asks, bodies, events, messages, mirror, rela
 from coordinator.runtime import home
 from coordinator.trust import signing
 
-RETRY_AFTER_S = 0.5
 LISTEN_RETRY_S = 2.0
 
 _LOG = logs.Log("ic")
@@ -134,7 +133,7 @@ class IcRole:
             self._driver.act(self._relay.drain(self._context.clock.monotonic()))
             with anyio.move_on_after(limits.DRAIN_S):
                 await self._drained.wait()
-            self._driver.act(self._relay.publisher.say_bye("IC stops", RETRY_AFTER_S))
+            self._driver.act(home.farewell(self._relay.publisher, "IC stops"))
         with anyio.CancelScope(shield=True):
             await self._driver.close("IC stops")
 

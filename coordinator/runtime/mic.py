@@ -18,8 +18,6 @@ from coordinator.store.backends.raft import store as raft
 from coordinator.tiers import desk, mic, seed, standing, taking
 from coordinator.trust import authority
 
-RETRY_AFTER_S = 0.5  # children of a MIC that stops come back at once: it is usually back by then
-
 
 class _Running(msgspec.Struct, frozen=True):
     """Everything that is there once it has started."""
@@ -79,8 +77,7 @@ class MicRole:
         running, self._running = self._running, None
         if running is not None and running.mic.fallen is None and not running.driver.failed.done():
             await running.mic.drain()
-            bye = running.mic.at.master.publisher.say_bye("MIC stops", RETRY_AFTER_S)
-            running.driver.act(bye)
+            running.driver.act(home.farewell(running.mic.at.master.publisher, "MIC stops"))
         with anyio.CancelScope(shield=True):
             if self._driver is not None:
                 await self._driver.close("MIC stops")

@@ -152,8 +152,11 @@ class House:
             yield instance
         finally:
             await instance.stop()
+            used = instance._link.driver if hasattr(instance, "_link") else instance._driver
+            failed = used.failed.done() and used.failed.result()
             for scope in scopes:
                 scope.cancel()
+        assert not failed
 
 
 @contextlib.asynccontextmanager
