@@ -275,15 +275,17 @@ def test_a_mic_that_comes_back_goes_on_where_it_was_and_a_lost_store_is_served_r
 ) -> None:
     async def main() -> None:
         async with first_server(tmp_path) as (c1, _):
-            async with c1.running("mic1", mic.MicRole(), kinds.MicParams()) as first, leaf_of(c1) as leaf:
+            async with leaf_of(c1) as leaf:
                 leaf.follow("c1", C1, 7401)
-                at = first._running.mic.at
-                await micworld.until(lambda: at.past.rollouts[at.past.rollout].state == "converged")
-            async with c1.running("mic1", mic.MicRole(), kinds.MicParams()) as second:
-                at = second._running.mic.at
-                assert at.office.term == 2
-                assert at.past.rollouts[at.past.rollout].state == "converged"
-                assert at.past.seen["central"].servers
+                async with c1.running("mic1", mic.MicRole(), kinds.MicParams()) as first:
+                    at = first._running.mic.at
+                    await micworld.until(lambda: at.past.rollouts[at.past.rollout].state == "converged")
+                async with c1.running("mic1", mic.MicRole(), kinds.MicParams()) as second:
+                    at = second._running.mic.at
+                    assert at.office.term == 2
+                    assert at.past.rollouts[at.past.rollout].state == "converged"
+                    assert at.past.seen["central"].servers
+                    await micworld.until(lambda: at.master.convergence.summary.ready == 1)
             for file in (c1.directory / "store").iterdir():
                 file.unlink()
             async with c1.running("mic1", mic.MicRole(), kinds.MicParams()) as third:
