@@ -65,10 +65,9 @@ def test_it_shows_everything_and_its_last_line_says_converged(temporary: pathlib
     assert time.monotonic() - begun < DEMO_S
 
 
-@pytest.mark.parametrize("step", [" 2. ", " 3. ", " 7. "])
-def test_ctrl_c_leaves_nothing_in_whatever_step(temporary: pathlib.Path, step: str) -> None:
+def test_ctrl_c_in_the_middle_leaves_nothing(temporary: pathlib.Path) -> None:
     running = started(temporary)
-    read_until(running, step)
+    read_until(running, " 3. ")
     os.killpg(running.pid, signal.SIGINT)
     out, _ = running.communicate(timeout=DEMO_S)
     assert running.returncode == 130, out
