@@ -157,7 +157,8 @@ def _missing(past: history.Past, document: model.Document) -> tuple[str, ...]:
 async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change:
     """Everything that becomes true together."""
     past, ready = at.past, wish.prepared
-    content, rollout = _signed(at, caller, wish)
+    expanded = expansion.expand(ready.document)
+    content, rollout = _signed(at, caller, wish, expanded)
     assert content.record is not None
     revision = content.version.revision
     records = {**past.records, revision: content.record.content}
@@ -167,7 +168,7 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change
         past,
         content=content,
         body=ready.body,
-        expanded=expansion.expand(ready.document),
+        expanded=expanded,
         records=records,
         rollouts=rollouts,
     )
@@ -191,7 +192,9 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change
     )
 
 
-def _signed(at: desk.Desk, caller: desk.Caller, wish: Wish) -> tuple[mirror.Content, entries.Rollout]:
+def _signed(
+    at: desk.Desk, caller: desk.Caller, wish: Wish, expanded: expansion.Expanded
+) -> tuple[mirror.Content, entries.Rollout]:
     """Record, target and admissions of the next revision, and its rollout."""
     past, ready = at.past, wish.prepared
     target, wall, held = past.content.target, at.clock.wall(), at.may_change()
@@ -210,7 +213,6 @@ def _signed(at: desk.Desk, caller: desk.Caller, wish: Wish) -> tuple[mirror.Cont
     )
     pointer = objects.Pointer(version.revision, ready.digest)
     moved = objects.Target(version.generation, target.content.seq + 1, pointer, None, rollout_id, held.term)
-    expanded = expansion.expand(ready.document)
     content = past.content.take_all(
         (
             mirror.SignedRecord(at.sign(objects.Kind.RECORD, record), record),

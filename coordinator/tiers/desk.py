@@ -14,12 +14,13 @@ import msgspec
 from coordinator import effects, errors, names, role
 from coordinator.config import model
 from coordinator.domains import people
-from coordinator.propagation import bodies, master, objects
+from coordinator.propagation import asks, bodies, master, objects
 from coordinator.store import commands, port
 from coordinator.tiers import asking, entries, history, keys, office, standing
 from coordinator.trust import authority, signing
 
 AUDIT_KEPT = 10_000
+ASK_S = 10.0  # whoever waits for the answer gives up after 30 s
 BODIES_SERVED = 4  # bases of deltas: the active one and those before it
 
 
@@ -223,10 +224,11 @@ class Desk:
         self._answers[number] = answered
         try:
             self.act(self.master.ask(number, server, verb, b"", self.clock.monotonic()))
-            await done.wait()
+            with anyio.move_on_after(ASK_S):
+                await done.wait()
         finally:
             self._answers.pop(number, None)
-        return found[0]
+        return found[0] if found else (asks.TIMED_OUT, b"")
 
     def answered(self, number: int, code: str, data: bytes) -> None:
         """The tree's answer to an `ask`."""

@@ -79,7 +79,7 @@ class Office:
     async def _outcome(self, txn: commands.Txn) -> port.TxnResult:
         """Repeated under the same request id until it is known; it is applied once all the same."""
         doubtful = False
-        for _ in range(TRIES):
+        for tried in range(TRIES):
             try:
                 return await self._store.commit(txn)
             except errors.UnknownOutcomeError:
@@ -87,7 +87,9 @@ class Office:
             except errors.NoQuorumError:
                 if not doubtful:
                     raise
-            await anyio.sleep(RETRY_S)
+            await anyio.sleep(
+                RETRY_S * min(tried, 1)
+            )  # at once the first time: most often an answer was lost
         self.over = True
         raise errors.UnknownOutcomeError(
             "the store did not say whether it was done",

@@ -92,7 +92,8 @@ def _missing(at: desk.Desk) -> tuple[tuple[requests.Blocking, ...], tuple[reques
 def _blocking(at: desk.Desk, server: names.ServerId) -> requests.Blocking:
     picture = at.master.convergence
     facts, asked = picture.facts[server], picture.asked[server]
-    ago = max(0.0, at.clock.monotonic() - facts.since)
+    since = max(facts.since, picture.activated) if facts.links else facts.since
+    ago = max(0.0, at.clock.monotonic() - since)
     return requests.Blocking(asked.name, asked.site, str(facts.sync), _reason(at, server), ago)
 
 
