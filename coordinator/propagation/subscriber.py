@@ -355,7 +355,7 @@ class Subscriber:
             return (note, *self._drop(attempt, wrong, now), *self._seek(now))
         outputs: list[Output] = []
         if attempt is self._candidate:
-            if frame.numbers.target < self.intake.content.numbers.target:
+            if self._behind(frame.numbers):
                 return self._drop(attempt, "behind us", now)  # a better place, but it has to catch up first
             outputs += self._switch(attempt)
         attempt.phase, attempt.since = _Phase.LINKED, now
@@ -369,6 +369,10 @@ class Subscriber:
         if frame.numbers.target < self.intake.content.numbers.target:
             outputs += self._offer_upward(attempt.link)
         return tuple(outputs)
+
+    def _behind(self, theirs: objects.Numbers) -> bool:
+        """Whether a parent that serves us a target serves an older one than ours; a parked server is served none."""
+        return names.NO_SERIAL < theirs.target < self.intake.content.numbers.target
 
     def _switch(self, attempt: _Try) -> tuple[Output, ...]:
         old, self._main, self._candidate = self._main, attempt, None
@@ -423,8 +427,7 @@ class Subscriber:
         if attempt.behind >= 2 and not self.intake.refusing(theirs.target):
             attempt.behind = 0
             outputs.append(events.Send((attempt.link,), messages.Newest(mine)))
-        less = names.NO_SERIAL < theirs.target < mine.target
-        attempt.ahead = attempt.ahead + 1 if less else 0
+        attempt.ahead = attempt.ahead + 1 if self._behind(theirs) else 0
         if attempt.ahead >= 2:  # our offer was lost, or it has lost what it had
             attempt.ahead = 0
             outputs += self._offer_upward(attempt.link)
