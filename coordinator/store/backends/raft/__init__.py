@@ -1,9 +1,12 @@
 """The embedded store: our own Raft, journal and snapshots (docs/decisions/0001-own-raft-core.md).
 
-Reading order: `log`, `messages` (the contract), `leading`, `core` (pure); `records`, `journal`, `snapshot`, `recovery`
-(disk); `member` (drives all of it); `store` (the port).
+Reading order: `log`, `messages` (the contract), `leading`, `core` (pure); `records`, `journal`, `snapshot`, `transfer`,
+`recovery`, `keeper` (disk); `transport`, `forwarding` (other members); `member` (drives all of it); `calls`, `store`
+(the port).
 """
 
-from coordinator.store.backends.raft.store import RaftStore, open_store
+from coordinator.store.backends.raft.journal import Identity
+from coordinator.store.backends.raft.store import RaftStore, create_member, open_store
+from coordinator.store.backends.raft.transport import Group
 
-__all__ = ["RaftStore", "open_store"]
+__all__ = ["Group", "Identity", "RaftStore", "create_member", "open_store"]

@@ -57,7 +57,8 @@ class Core:
     def start(self, now: float) -> None:
         """Begin to count time."""
         if self._others:
-            self._wait_for_election(now)
+            # Sooner than later on: if there is a leader, the others refuse; if there is none, a group starts at once.
+            self.deadline = now + HEARTBEAT_S * (2 + 2 * self._jitter())
 
     def handle(self, given: messages.Input, now: float) -> tuple[messages.Output, ...]:
         """What follows from one input."""

@@ -192,10 +192,12 @@ class Journal:
         self._base = end
 
 
-def create(directory: files.Files, identity: Identity, random: effects.Random) -> Journal:
-    """Begin a journal in a directory without one; all or nothing."""
-    header = Header(FORMAT, identity, 1, int(random.token(4), 16), 0, None, log.NOTHING)
-    journal = Journal(directory, random, header, log.NOTHING)
+def create(
+    directory: files.Files, identity: Identity, random: effects.Random, prev: log.Position = log.NOTHING
+) -> Journal:
+    """Begin a journal in a directory without one, behind a snapshot that ends at `prev`; all or nothing."""
+    header = Header(FORMAT, identity, 1, int(random.token(4), 16), prev.term, None, prev)
+    journal = Journal(directory, random, header, prev)
     journal._begin(header)  # noqa: SLF001 the other half of the constructor
     return journal
 

@@ -23,6 +23,7 @@ QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes th
 SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
 SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
 KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
+RECENT: Final = 256  # results kept for answers that come late; as many entries as come within a round trip
 ENTRY_BYTES: Final = 64  # of a record around an entry
 
 
@@ -45,6 +46,10 @@ class Proposal(msgspec.Struct, frozen=True, eq=False):
     data: bytes
     accepted: "asyncio.Future[log.Position]"
     result: "asyncio.Future[mvcc.Result]"
+
+
+class InDoubtError(Exception):
+    """The leader changed, or can no longer be asked: it may have been done, or may yet be."""
 
 
 class OvertakenError(Exception):
@@ -73,8 +78,6 @@ class Member:
             lambda: random.uniform(0.0, 1.0),
         )
         self.failure: BaseException | None = None
-        self.office = asyncio.Event()
-        """Set while a leader is known."""
         self._clock = clock
         self._halt = halt
         self._disk = worker.Worker("store-disk")
@@ -97,11 +100,18 @@ class Member:
         self._to_send: deque[messages.SendPiece] = deque()
         self._to_keep: deque[tuple[str, messages.Install]] = deque()
         self._links: Links | None = None
+        self._doubt: Callable[[], None] = _nothing
+        self._recent: dict[int, tuple[int, mvcc.Result]] = {}
         self._writing = False
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     # What others ask of it.
+
+    def attach(self, links: Links, doubt: Callable[[], None]) -> None:
+        """Speak over these; `doubt` is called when the leader changes."""
+        self._links = links
+        self._doubt = doubt
 
     async def propose(self, data: bytes) -> Proposal:
         """Queue a command; waits while too much is queued."""
@@ -110,6 +120,18 @@ class Member:
             await self._moved.wait()
             self._check()
         return self._queue(data)
+
+    async def result_at(self, position: log.Position) -> mvcc.Result:
+        """What came of the entry that another member put there; raises OvertakenError, InDoubtError."""
+        self._check()
+        if position.index <= self.applied:
+            term, result = self._recent.get(position.index, (0, mvcc.MALFORMED))
+            if term == position.term:
+                return result
+            raise InDoubtError
+        future: asyncio.Future[mvcc.Result] = asyncio.get_running_loop().create_future()
+        self._wait_at(position, future)
+        return await future
 
     async def barrier(self) -> bool:
         """Return once the state holds everything acknowledged before the call; False if no leader says so."""
@@ -309,6 +331,8 @@ class Member:
                 if self._leases is not None:
                     self._leases.applied(command, result, self.replica.state, now)
             self.applied = entry.index
+            if not self.alone:
+                self._remember(entry, result)
             waiting = self._waiting.pop(entry.index, None)
             if waiting is None or waiting.result.done():
                 continue
@@ -317,10 +341,21 @@ class Member:
             else:
                 _refuse(waiting.result, OvertakenError())
 
+    def _remember(self, entry: log.Entry, result: mvcc.Result) -> None:
+        """A follower may apply an entry before it learns that it was its own."""
+        self._recent[entry.index] = (entry.term, result)
+        self._recent.pop(entry.index - RECENT, None)
+
+    def _wait_at(self, position: log.Position, future: "asyncio.Future[mvcc.Result]") -> None:
+        before = self._waiting.get(position.index)
+        if before is not None:
+            _refuse(before.result, InDoubtError())
+        self._waiting[position.index] = Waiting(position.term, future)
+
     def _accepted(self, output: messages.Accepted) -> None:
         proposal = self._asked.pop(output.ticket, None)
         if proposal is not None:
-            self._waiting[output.position.index] = Waiting(output.position.term, proposal.result)
+            self._wait_at(output.position, proposal.result)
             if not proposal.accepted.done():
                 proposal.accepted.set_result(output.position)
 
@@ -342,10 +377,10 @@ class Member:
         self._leases = (
             leases.LeaseClock(self.replica.state, self._clock.monotonic()) if output.leading else None
         )
-        if output.leader is None:
-            self.office.clear()
-        else:
-            self.office.set()
+        for waiting in self._waiting.values():
+            _refuse(waiting.result, InDoubtError())
+        self._waiting.clear()
+        self._doubt()
 
     def _sent(self, output: messages.Send) -> None:
         self._send(output.to, output.message)
@@ -448,6 +483,10 @@ class Member:
     def _tell_moved(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
+
+
+def _nothing() -> None:
+    """Nobody waits for other members in a group of one."""
 
 
 def _refuse(future: "asyncio.Future[Any]", error: BaseException) -> None:

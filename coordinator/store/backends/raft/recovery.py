@@ -33,6 +33,23 @@ def begin(directory: files.Files, identity: journal.Identity, random: effects.Ra
     journal.create(directory, identity, random).close()
 
 
+def begin_from(
+    directory: files.Files, identity: journal.Identity, random: effects.Random, loaded: snapshot.Loaded
+) -> None:
+    """Make a member of a new group that goes on from a snapshot, also one of a sealed group.
+
+    Every member of the new group must be begun from the same snapshot. Raises InUseError, DamagedError.
+    """
+    if directory.names():
+        raise errors.InUseError("the directory is not empty")
+    end = loaded.header.end
+    header = snapshot.Header(snapshot.FORMAT, identity.cluster, end, identity.members)
+    state = msgspec.structs.replace(loaded.state, sealed=())
+    # Without its journal a snapshot is refused, so a crash between the two leaves nothing that could be taken for a member.
+    snapshot.write(directory, header, snapshot.encode(header, state))
+    journal.create(directory, identity, random, end).close()
+
+
 def resume(directory: files.Files, cluster: names.ClusterId, random: effects.Random) -> Opened:
     """Read everything; raises NotFoundError, DamagedError, IdentityError, NoSpaceError."""
     if not journal.exists(directory):

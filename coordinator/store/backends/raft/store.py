@@ -7,25 +7,42 @@ where that cannot be known the error is `UnknownOutcomeError`.
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from coordinator import effects, errors, names
 from coordinator.store import commands, mvcc, port
 from coordinator.store.backends import replica
-from coordinator.store.backends.raft import files, journal, log, member, recovery, snapshot
-
-LEADER_S: Final = 2.0
-"""How long a caller waits for somebody to lead before it is told that there is no quorum."""
+from coordinator.store.backends.raft import (
+    calls,
+    files,
+    forwarding,
+    journal,
+    log,
+    member,
+    recovery,
+    snapshot,
+    transport,
+)
 
 
 class RaftStore:
     """A member of a group with its directory; made by `open_store`."""
 
-    def __init__(self, running: member.Member, directory: files.DiskFiles) -> None:
+    def __init__(
+        self,
+        running: member.Member,
+        directory: files.DiskFiles,
+        clock: effects.Clock,
+        through: calls.Calls,
+        links: tuple[transport.Transport, forwarding.Forwarding] | None = None,
+    ) -> None:
         self._member = running
         self._directory = directory
+        self._clock = clock
+        self._calls = through
+        self._links = links
         self._closed = False
 
     @property
@@ -38,11 +55,11 @@ class RaftStore:
         return self._member.replica.state
 
     async def get(self, key: bytes) -> port.KeyValue | None:
-        await self._barrier()
+        await self._calls.barrier()
         return self._state.keys.get(key)
 
     async def scan(self, prefix: bytes, *, limit: int = 0, revision: int = 0) -> port.Scan:
-        await self._barrier()
+        await self._calls.barrier()
         return self._member.replica.scan(prefix, limit, revision)
 
     async def commit(self, txn: commands.Txn) -> port.TxnResult:
@@ -87,7 +104,14 @@ class RaftStore:
 
     async def members(self) -> tuple[port.MemberStatus, ...]:
         """The group, with what the leader knows of each if this is it."""
-        return tuple(port.MemberStatus(name) for name in self._member.opened.identity.members)
+        lead, now = self._member.core.lead, self._clock.monotonic()
+        others = lead.others if lead is not None else {}
+        return tuple(
+            port.MemberStatus(name, "", others[name].match, now - others[name].heard)
+            if name in others
+            else port.MemberStatus(name)
+            for name in self._member.opened.identity.members
+        )
 
     async def seal(self, members: tuple[str, ...]) -> int:
         """End this group for ever in favour of `members`; answers the revision its snapshot has."""
@@ -97,7 +121,7 @@ class RaftStore:
 
     async def snapshot(self, target: Path) -> int:
         """Write everything, with digests, to a new file; answers the store's revision in it."""
-        await self._barrier()
+        await self._calls.barrier()
         header, state = self._member.header(), self._state
         await asyncio.to_thread(_export, target, header, state)
         return state.revision
@@ -113,6 +137,10 @@ class RaftStore:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
+            if self._links is not None:
+                links, route = self._links
+                await links.close()
+                await route.close()
             await self._member.close()
             self._directory.close()
 
@@ -122,22 +150,13 @@ class RaftStore:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def _barrier(self) -> None:
-        if not await self._member.barrier():
-            raise errors.NoQuorumError("no majority of the store's members answers")
-
     async def _number(self, command: commands.Command) -> int:
         answer = await self._done(command)
         assert isinstance(answer, int)
         return answer
 
     async def _done(self, command: commands.Command) -> port.TxnResult | int:
-        proposal = await self._member.propose(commands.encode(command))
-        await proposal.accepted
-        try:
-            result = await proposal.result
-        except member.OvertakenError as error:
-            raise errors.NoQuorumError("the store lost its leader before the command was done") from error
+        result = await self._calls.carry(command)
         if isinstance(result, mvcc.Rejected):
             raise replica.refusal(result)
         return result.answer
@@ -150,34 +169,80 @@ def stop_process(error: BaseException) -> None:
     os._exit(70)
 
 
-async def open_store(
+async def open_store(  # noqa: PLR0913 everything a store is given of its world
     directory: Path,
     *,
     cluster: names.ClusterId,
     clock: effects.Clock,
     random: effects.Random,
     create: bool,
+    group: transport.Group | None = None,
     halt: Callable[[BaseException], None] = stop_process,
 ) -> RaftStore:
-    """Open the one-member store in `directory`, or with `create` make it where there is none.
+    """Open the store in `directory`; with `create`, make a store of one member where there is none.
 
-    Raises InUseError, NotFoundError, DamagedError, IdentityError, NoSpaceError. Answers once everything acknowledged
-    before is there. `halt` is called when the disk fails; it should not return.
+    Raises InUseError, NotFoundError, DamagedError, IdentityError, NoSpaceError. A store of one answers once everything
+    acknowledged before is there; one of several needs `group`, answers at once and may have no quorum yet. `halt` is
+    called when the disk fails; it should not return.
     """
     held = await asyncio.to_thread(files.DiskFiles, directory)
     try:
         opened = await asyncio.to_thread(_open, held, cluster, random, create)
+        _check_group(opened.identity, group)
     except BaseException:
         held.close()
         raise
     running = member.Member(opened, clock, random, halt)
-    store = RaftStore(running, held)
+    if group is None:
+        store = RaftStore(running, held, clock, calls.AloneCalls(running))
+        await _or_close(store, running.barrier_with_leader())
+        return store
+    route = forwarding.Forwarding(running)
+    links = transport.Transport(opened.identity.member, cluster, group, route, random)
+    route.attach(links)
+    store = RaftStore(running, held, clock, calls.GroupCalls(route, clock), (links, route))
+    await _or_close(store, links.start())
+    return store
+
+
+async def create_member(
+    directory: Path, identity: journal.Identity, random: effects.Random, snapshot_file: Path | None = None
+) -> None:
+    """Make a member of a group, empty or from a snapshot that every member is made from.
+
+    Raises InUseError, DamagedError.
+    """
+
+    def act() -> None:
+        held = files.DiskFiles(directory)
+        try:
+            if snapshot_file is None:
+                recovery.begin(held, identity, random)
+            else:
+                loaded = snapshot.decode(snapshot_file.name, snapshot_file.read_bytes())
+                recovery.begin_from(held, identity, random, loaded)
+        finally:
+            held.close()
+
+    await asyncio.to_thread(act)
+
+
+async def _or_close(store: RaftStore, act: Awaitable[None]) -> None:
     try:
-        await running.barrier_with_leader()
+        await act
     except BaseException:
         await store.close()
         raise
-    return store
+
+
+def _check_group(identity: journal.Identity, group: transport.Group | None) -> None:
+    """Who is a member stands in the journal; what is given must agree with it."""
+    given = set(group.addresses) if group is not None else {identity.member}
+    if given != set(identity.members):
+        raise errors.IdentityError(
+            f"the store has other members (got {sorted(given)}, have {sorted(identity.members)})",
+            hint="members change by seal and hand over only",
+        )
 
 
 def _open(

@@ -97,7 +97,7 @@ class Transport:
         """Listen and begin to dial; raises OSError where the address cannot be had."""
         host, port = self._group.addresses[self._hello.member]
         self._server = await asyncio.start_server(
-            self._accept,
+            self._arrived,
             host,
             port,
             ssl=self._group.server_context,
@@ -115,6 +115,11 @@ class Transport:
                 isinstance(frame, messages.Append) and not frame.entries
             )
             outgoing.put(_ENCODER.encode(frame), bulk=bulk)
+
+    def reaches(self, other: str) -> bool:
+        """Whether a link leads to it now."""
+        outgoing = self._outgoing.get(other)
+        return outgoing is not None and outgoing.linked
 
     async def close(self) -> None:
         if self._server is not None:
@@ -169,11 +174,11 @@ class Transport:
 
     # Receiving.
 
+    def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not as a coroutine: asyncio 3.11 logs an error for each of its own tasks that is cancelled.
+        self._spawn(self._accept(reader, writer))
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "asyncio serves every connection in a task"
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         self._accepted += 1
         try:
             if self._accepted <= CONNECTIONS:
