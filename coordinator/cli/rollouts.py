@@ -18,6 +18,16 @@ def progress(view: answers.RolloutView, elapsed_s: float) -> str:
     return f"{line}; waiting for {blocker(first)}{more}"
 
 
+def glance(view: answers.RolloutView, elapsed_s: float) -> str:
+    """The same for one line of a terminal: whoever blocks, and why, before it is cut off."""
+    line = f"{durations.written(elapsed_s)}  {view.ready} of {view.reachable} ready"
+    if not view.blocking:
+        return f"{line}, {view.state}"
+    first = view.blocking[0]
+    more = f" (and {len(view.blocking) - 1} more)" if len(view.blocking) > 1 else ""
+    return f"{line}; {first.server} ({first.site}){more}: {first.sync}{first.reason and f', {first.reason}'}"
+
+
 def closing(view: answers.RolloutView) -> str:
     """`converged: revision N, S sites, A servers, K roles, T ms (ready R of reachable L of asked A)`, and who is not there."""
     took_ms = view.elapsed_s * 1000 if view.converged_after_ms is None else view.converged_after_ms

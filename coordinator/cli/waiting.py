@@ -114,7 +114,9 @@ class Waiter:
     def _show(self, view: answers.RolloutView, elapsed_s: float) -> None:
         first = view.blocking[0] if view.blocking else None
         quiet = f"{view.state} {rollouts.numbers(view)} {first and (first.server, first.sync, first.reason)}"
-        if self._shown.terminal or self._told != quiet:
+        if self._shown.terminal:
+            self._shown.progress(rollouts.glance(view, elapsed_s))
+        elif self._told != quiet:
             self._shown.progress(rollouts.progress(view, elapsed_s))
         self._told = quiet
 
