@@ -95,6 +95,8 @@ class Desk:
             self.shelf.add(past.content.digest, past.body)
         self.master = master.Master(means.cluster, means.server_id, self.served(), self.shelf)
         self.act: Callable[[Iterable[object]], None] = _nowhere
+        self.settled = False
+        """Whoever was linked to the MIC before this one has had the time to come here; until then nobody is absent."""
         self.fallen: errors.TiercastError | None = None
         """Why this MIC must end."""
         self.fallback: people.TokenRecord | None = None

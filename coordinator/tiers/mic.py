@@ -122,6 +122,7 @@ class Mic:
     async def run(self) -> None:
         """Until cancelled. Raises why this MIC must end."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._settle)
             tasks.start_soon(self._freshen)
             tasks.start_soon(self._see)
             tasks.start_soon(self._work, tasks)
@@ -132,6 +133,11 @@ class Mic:
         raise problem
 
     # --- by itself ------------------------------------------------------------------------------------------------
+
+    async def _settle(self) -> None:
+        await anyio.sleep(limits.SILENT_S)
+        self.at.settled = True
+        self.at.news.tell()
 
     async def _freshen(self) -> None:
         count = 0

@@ -18,9 +18,14 @@ def now(at: desk.Desk, rollout: entries.Rollout) -> entries.Rollout:
     if not is_active(at, rollout):
         return rollout
     summary = at.master.convergence.summary
+    state = summary.state
+    if state is convergence.RolloutState.REACHED and not at.settled:
+        state = (
+            convergence.RolloutState.RUNNING
+        )  # children of the MIC before this one are still on their way here
     return msgspec.structs.replace(
         rollout,
-        state=summary.state,
+        state=state,
         ready=summary.ready,
         reachable=summary.reachable,
         asked=summary.asked,
@@ -58,4 +63,4 @@ def ended(at: desk.Desk) -> bool:
     held = at.past.rollouts.get(at.past.rollout)
     if held is None or held.state != convergence.RolloutState.RUNNING:
         return False
-    return at.master.convergence.summary.state is not convergence.RolloutState.RUNNING
+    return now(at, held).state != convergence.RolloutState.RUNNING

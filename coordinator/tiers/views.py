@@ -54,7 +54,7 @@ def _waits(at: desk.Desk, asked: requests.WaitRollout) -> bool:
 def index(at: desk.Desk) -> int:
     """Rises with every change of the picture, and over every change of MIC too."""
     term = 0 if at.office is None else at.office.term
-    return term * TERM_STEP + at.master.convergence.index
+    return term * TERM_STEP + at.master.convergence.index + at.settled
 
 
 def view(at: desk.Desk, held: entries.Rollout) -> requests.RolloutView:

@@ -137,6 +137,25 @@ def test_the_next_mic_knows_what_was_last_seen_and_that_it_is_the_past() -> None
     anyio.run(main)
 
 
+def test_a_new_mic_calls_nobody_absent_before_they_had_the_time_to_come() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        served, tree = await world.open()
+        await world.enroll(served, "n1")
+        _, answer = await world.apply(served, builders.document())
+        tree.connect(micworld.FIRST)
+        tree.ack(micworld.FIRST)
+        asked = requests.WaitRollout(rollout=answer["rollout"])
+        _, early = await world.ask(served, Verb.ROLLOUT, asked)
+        assert (early["state"], early["ready"], early["reachable"], early["asked"]) == ("running", 1, 1, 2)
+        served.at.settled = True
+        _, later = await world.ask(served, Verb.ROLLOUT, asked)
+        assert later["state"] == "reached"
+        assert later["index"] > early["index"]
+
+    anyio.run(main)
+
+
 def test_an_overtaken_rollout_is_superseded_and_waiting_on_it_ends() -> None:
     async def main() -> None:
         world = micworld.World()
