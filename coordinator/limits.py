@@ -27,6 +27,11 @@ LINKS = 4096  # per listener; above the 1,000 children of a herd
 LISTEN_BACKLOG = 1024  # 100 made 500 connects take 3-5 s
 ACK_ROLES = 32  # roles in trouble named in one ack
 DETAIL_CHARACTERS = 400
+BOOTS = 2**40  # of one server; a node's own counter is a million times larger and still fits 64 bits
+BOOTS_AT_ONCE = 2**20  # a parent may make a child's counter jump by so much, lest one false word uses it up
+OBJECTS_UPWARD = (
+    4  # trust, record and target of a child that is ahead, and room for one; each costs a verification
+)
 
 # Timers of a hop.
 HEARTBEAT_S = 2.0

@@ -1,8 +1,8 @@
 """Requests over an open link, in both directions: cut into parts, put together, relayed, answered, timed out.
 
 Laws: every ask that leaves `ask` ends in exactly one `Answered` for its owner, with code `unreachable` or `timed_out` if
-nothing better; parts of one request are bounded by `limits.ASK_BYTES`, requests under way by `limits.ASKS_UNDER_WAY` per
-link and direction.
+nothing better; requests under way are bounded by `limits.ASKS_UNDER_WAY` per link and direction; what is kept of requests
+that are not whole yet is bounded per link by what the tier allows that link, and of an answer by what was asked.
 """
 
 import msgspec
@@ -12,6 +12,7 @@ from coordinator.propagation import events, messages
 
 ASK_TIMEOUT_S = 30.0  # the longest verb is validating 32 MiB in a child process
 DOWNWARD_BYTES = 1024 * 1024  # nothing but an upload is larger than this
+WORD_CHARACTERS = 64  # of a verb, a code or a server id; a longer one is none of ours
 
 RAISE_BOOT = "boot"
 """Asked of a server that speaks under a number it has used before: the greatest boot counter known of it, decimal."""
@@ -54,15 +55,14 @@ class _Pending(msgspec.Struct):
     owner: Owner
     link: names.LinkId
     expires: float
-    parts: list[bytes]
-    size: int = 0
+    most_bytes: int
+    data: bytearray
 
 
 class _Incoming(msgspec.Struct):
     verb: str
     server: str
-    parts: list[bytes]
-    size: int = 0
+    data: bytearray
 
 
 class Asks:
@@ -70,7 +70,7 @@ class Asks:
 
     def __init__(self) -> None:
         self._pending: dict[int, _Pending] = {}
-        self._incoming: dict[tuple[names.LinkId, int], _Incoming] = {}
+        self._incoming: dict[names.LinkId, dict[int, _Incoming]] = {}
         self._open: dict[names.LinkId, int] = {}
         self._ids = 0
 
@@ -90,7 +90,8 @@ class Asks:
         if sum(p.link == link for p in self._pending.values()) >= limits.ASKS_UNDER_WAY:
             return self._finish(owner, BUSY, b"")
         self._ids += 1
-        self._pending[self._ids] = _Pending(owner, link, now + ASK_TIMEOUT_S, [])
+        most_bytes = DOWNWARD_BYTES if server else limits.ASK_BYTES
+        self._pending[self._ids] = _Pending(owner, link, now + ASK_TIMEOUT_S, most_bytes, bytearray())
         return tuple(
             events.Send((link,), messages.Ask(self._ids, verb, server, last, part))
             for part, last in _parts(data)
@@ -106,44 +107,44 @@ class Asks:
             events.Send((link,), messages.Answer(ask_id, code, last, part)) for part, last in _parts(data)
         )
 
-    def asked(self, link: names.LinkId, frame: messages.Ask) -> tuple[Output, ...]:
-        """A part of a request came in."""
-        key = (link, frame.id)
-        incoming = self._incoming.get(key)
+    def asked(
+        self, link: names.LinkId, frame: messages.Ask, *, most_bytes: int = DOWNWARD_BYTES
+    ) -> tuple[Output, ...]:
+        """A part of a request came in, over a link that may keep `most_bytes` of unfinished ones here."""
+        of_link = self._incoming.setdefault(link, {})
+        incoming = of_link.get(frame.id)
         if incoming is None:
             if self._open.get(link, 0) >= limits.ASKS_UNDER_WAY:
                 return tuple(events.Send((link,), messages.Answer(frame.id, BUSY, True, b"")) for _ in (1,))
             self._open[link] = self._open.get(link, 0) + 1
-            incoming = self._incoming[key] = _Incoming(frame.verb, frame.server, [])
-        incoming.parts.append(frame.data)
-        incoming.size += len(frame.data)
-        if incoming.size > limits.ASK_BYTES:
-            del self._incoming[key]
+            verb, server = frame.verb[:WORD_CHARACTERS], frame.server[:WORD_CHARACTERS]
+            incoming = of_link[frame.id] = _Incoming(verb, server, bytearray())
+        incoming.data += frame.data
+        if sum(len(one.data) for one in of_link.values()) > most_bytes:
+            del of_link[frame.id]
             return self.answer(link, frame.id, TOO_LARGE, b"")
         if not frame.last:
             return ()
-        del self._incoming[key]
-        return (Asked(link, frame.id, incoming.verb, incoming.server, b"".join(incoming.parts)),)
+        del of_link[frame.id]
+        return (Asked(link, frame.id, incoming.verb, incoming.server, bytes(incoming.data)),)
 
     def answered(self, link: names.LinkId, frame: messages.Answer) -> tuple[Output, ...]:
         """A part of an answer came in; from another link than the one asked it counts for nothing."""
         pending = self._pending.get(frame.id)
         if pending is None or pending.link != link:
             return ()
-        pending.parts.append(frame.data)
-        pending.size += len(frame.data)
-        if pending.size > limits.ASK_BYTES:
+        pending.data += frame.data
+        if len(pending.data) > pending.most_bytes:
             del self._pending[frame.id]
             return self._finish(pending.owner, TOO_LARGE, b"")
         if not frame.last:
             return ()
         del self._pending[frame.id]
-        return self._finish(pending.owner, frame.code, b"".join(pending.parts))
+        return self._finish(pending.owner, frame.code[:WORD_CHARACTERS], bytes(pending.data))
 
     def gone(self, link: names.LinkId) -> tuple[Output, ...]:
         """A link is closed: what was asked over it gets no answer, what came over it needs none."""
-        for key in [k for k in self._incoming if k[0] == link]:
-            del self._incoming[key]
+        self._incoming.pop(link, None)
         self._open.pop(link, None)
         outputs: list[Output] = []
         for number in [n for n, p in self._pending.items() if p.link == link]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from coordinator import errors, names
+from coordinator import errors, limits, names
 from coordinator.config import expansion, model, topology
 from coordinator.propagation import messages, mirror, objects, publisher
 from coordinator.trust import signing
@@ -38,6 +38,8 @@ class Situation(msgspec.Struct, frozen=True):
     content: mirror.Content
     keyring: signing.Keyring
     expanded: expansion.Expanded | None
+    site: names.SiteName | None = None
+    """Of an IC: the one it serves."""
 
 
 Verdict = publisher.Admit | publisher.Refuse
@@ -79,47 +81,53 @@ def judge(table: Table, situation: Situation, peer: names.ServerId, hello: messa
     return row(situation, admission, hello)
 
 
-def _shell(_situation: Situation, admission: objects.Admission, _hello: messages.Hello) -> Verdict:
+def _shell(_situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+    if hello.name:  # or one server could hold any number of links, each under another name
+        return publisher.Refuse("a ServerShell is called as its admission says", limits.BACKOFF_CLAMP_MAX_S)
     placed = admission.state is objects.AdmissionState.PLACED
     scope = publisher.Scope.SERVER if placed else publisher.Scope.PARKED
     return publisher.Admit(scope, admission.name)
 
 
-def _shell_of_site(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+def _shell_elsewhere(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
     if situation.content.target is None:
         return publisher.Refuse("no configuration here yet", NOT_READY_S)
     return _shell(situation, admission, hello)
 
 
-def _ic(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
-    placed = None if situation.expanded is None else situation.expanded.roles.get(names.RoleName(hello.name))
-    if placed is None or not placed.running or placed.server != admission.name or placed.type != "ic":
-        return publisher.Refuse(f"the document places no ic {hello.name[:64]} on {admission.name}", 2.0)
-    return publisher.Admit(publisher.Scope.EVERYTHING, admission.name)
+def _shell_of_site(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+    """An IC serves the servers of its site, and whoever waits for a place and was told to come here."""
+    placed = admission.state is objects.AdmissionState.PLACED
+    if situation.content.target is not None and placed and admission.site != situation.site:
+        return publisher.Refuse(f"another site's IC (got {admission.site}, have {situation.site})")
+    return _shell_elsewhere(situation, admission, hello)
 
 
-def _service(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
+def _role(situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:
     placed = None if situation.expanded is None else situation.expanded.roles.get(names.RoleName(hello.name))
-    if (
-        placed is None
-        or not placed.running
-        or placed.server != admission.name
-        or placed.type != hello.kind.value
-    ):
+    right = (
+        placed is not None
+        and placed.running
+        and placed.server == admission.name
+        and placed.type == hello.kind.value
+        and admission.state is objects.AdmissionState.PLACED
+    )
+    if not right:
         return publisher.Refuse(
             f"the document places no {hello.kind} {hello.name[:64]} on {admission.name}", 2.0
         )
-    return publisher.Admit(publisher.Scope.NOTHING, admission.name)
+    scope = publisher.Scope.EVERYTHING if hello.kind is messages.ChildKind.IC else publisher.Scope.NOTHING
+    return publisher.Admit(scope, admission.name)
 
 
 MIC: Table = {
-    messages.ChildKind.IC: _ic,
+    messages.ChildKind.IC: _role,
     messages.ChildKind.SHELL: _shell,
-    messages.ChildKind.WS: _service,
-    messages.ChildKind.DC: _service,
+    messages.ChildKind.WS: _role,
+    messages.ChildKind.DC: _role,
 }
 IC: Table = {messages.ChildKind.SHELL: _shell_of_site}
-SHELL: Table = {messages.ChildKind.SHELL: _shell_of_site}
+SHELL: Table = {messages.ChildKind.SHELL: _shell_elsewhere}
 
 
 def parents_of(expanded: expansion.Expanded, server: names.ServerName) -> tuple[topology.Parent, ...]:

@@ -67,9 +67,13 @@ class Intake:
         check: Check,
         *,
         floor: names.Version = names.NO_VERSION,
+        own: names.ServerId | None = None,
     ) -> None:
-        """`floor`: accepted once, and its body lost since (a damaged disk); nothing older is taken."""
+        """`floor`: accepted once, and its body lost since (a damaged disk); nothing older is taken. `own`: of whom
+        admissions are taken; None: of everybody.
+        """
         self._floor = floor
+        self._own = own
         self.content = content
         self.shelf = shelf
         self.keyring = signing.Keyring(cluster, content.trust.content)
@@ -86,15 +90,24 @@ class Intake:
         """Whether something taken is not durable yet or still on its way."""
         return self._storing is not None or bool(self._staged) or self._wanted is not None
 
-    def offered(self, link: names.LinkId, offer: messages.Offer) -> tuple[Output, ...]:
-        """Objects came in over `link`."""
+    def offered(
+        self, link: names.LinkId, offer: messages.Offer, *, below: bool = False
+    ) -> tuple[Output, ...]:
+        """Objects came in over `link`, from a parent or (`below`) from a child that is ahead.
+
+        An admission is taken from a parent only, which sends all of them in rising order: one that a child slips in
+        between would look like all those before it.
+        """
         outputs: list[Output] = []
         records: dict[names.Version, mirror.SignedRecord] = {}
         for raw in offer.objects:
             try:
                 signed = mirror.verify(raw, self.keyring)
             except errors.SignatureError as problem:
-                outputs.append(_warning("object refused", link, problem.message))
+                if not outputs:  # one line for an offer, however many are in it
+                    outputs.append(_warning("object refused", link, problem.message))
+                continue
+            if below and isinstance(signed, mirror.SignedAdmission):
                 continue
             if isinstance(signed, mirror.SignedRecord):
                 record = signed.content
@@ -121,6 +134,8 @@ class Intake:
         return []
 
     def _consider_admission(self, link: names.LinkId, signed: mirror.SignedAdmission) -> list[Output]:
+        if self._own is not None and signed.content.server_id != self._own:
+            return []
         held = self.content.admissions.get(signed.content.server_id)
         if held is not None and held.content.serial == signed.content.serial and held.raw != signed.raw:
             return [_warning("two admissions of one number", link, signed.content.server_id)]
@@ -129,6 +144,8 @@ class Intake:
         return []
 
     def _consider_target(self, link: names.LinkId, signed: mirror.SignedTarget) -> list[Output]:
+        if self._stuck(link, signed):
+            self._wanted = None
         new, held = signed.content, self._newest_target()
         if new.version < self._floor:
             return [_warning("target older than accepted", link, f"got {new.version}, have {self._floor}")]
@@ -147,6 +164,13 @@ class Intake:
         if new.serial != self._refused:
             self._wanted = _Wanted(link, signed)
         return []
+
+    def _stuck(self, link: names.LinkId, signed: mirror.SignedTarget) -> bool:
+        """Whether the body of this very target is awaited from another link, which has been asked and stays silent."""
+        wanted = self._wanted
+        if wanted is None or wanted.assembly is None or wanted.link == link:
+            return False
+        return wanted.target.raw == signed.raw and wanted.nudged == wanted.assembly.offset
 
     def _newest_target(self) -> mirror.SignedTarget | None:
         if self._wanted is not None:

@@ -6,7 +6,7 @@ that shows a verified target newer than the store's makes it say `NeedsRecovery`
 
 import msgspec
 
-from coordinator import errors, names
+from coordinator import errors, limits, names
 from coordinator.config import expansion, topology
 from coordinator.propagation import (
     asks,
@@ -62,6 +62,8 @@ Output = (
 )
 _Inner = publisher.Output | asks.Output
 
+_LARGE = frozenset({messages.ChildKind.WS, messages.ChildKind.DC})
+
 
 class Master:
     """See the module."""
@@ -110,9 +112,9 @@ class Master:
         """Inputs of the children's links, and time."""
         outputs: list[Output] = []
         match event:
-            case events.Heard(link, messages.Ask() as ask):
-                outputs += self._through(self.asks.asked(link, ask), now)
-            case events.Heard(link, messages.Answer() as answer):
+            case events.Heard(link, messages.Ask() as ask) if link in self.publisher.children:
+                outputs += self._through(self.asks.asked(link, ask, most_bytes=self._most(link)), now)
+            case events.Heard(link, messages.Answer() as answer) if link in self.publisher.children:
                 outputs += self._through(self.asks.answered(link, answer), now)
             case events.Tick():
                 self.convergence.tick(now)
@@ -151,6 +153,10 @@ class Master:
         self._drain.start(now)
         return self.handle(events.Tick(), now)
 
+    def _most(self, link: names.LinkId) -> int:
+        """Only WS and DC, who speak for people, ask anything large."""
+        return limits.ASK_BYTES if self.publisher.children[link].hello.kind in _LARGE else asks.DOWNWARD_BYTES
+
     def _way(self, server: names.ServerId) -> names.LinkId | None:
         facts = self.convergence.facts.get(server)
         return next(reversed(facts.links), None) if facts is not None and facts.links else None
@@ -159,13 +165,10 @@ class Master:
         outputs: list[Output] = []
         for one in inner:
             match one:
-                case publisher.ChildUp(link):
+                case publisher.ChildUp(link) | publisher.ChildAck(link):
                     child = self.publisher.children[link]
-                    if child.hello.kind is messages.ChildKind.SHELL:
+                    if child.hello.kind is messages.ChildKind.SHELL:  # nobody else speaks for a server
                         outputs += self._told(link, messages.Row(child.peer, True, child.ack), now)
-                case publisher.ChildAck(link, state):
-                    child = self.publisher.children[link]
-                    outputs += self._told(link, messages.Row(child.peer, True, state), now)
                 case publisher.ChildDown(child):
                     self.convergence.link_down(child.link, now)
                 case publisher.ChildRollup(link, rollup):
@@ -184,6 +187,8 @@ class Master:
         """An IC is believed about the servers of its own site and about nothing else (I11)."""
         child = self.publisher.children[link]
         site = topology.site_of_ic(self.served.expanded, child.admit.server)
+        if site is None:
+            return []
         rows = tuple(row for row in rollup.rows if self._site(row.server) == site)
         if rollup.full:
             self.convergence.rows(link, True, (), now)

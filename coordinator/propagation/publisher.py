@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import bodies, events, messages, mirror, objects
+from coordinator.propagation import bodies, claims, events, messages, mirror, objects
 
 
 class Scope(enum.Enum):
@@ -48,6 +48,12 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 Gate = Callable[[names.ServerId, messages.Hello], Admit | Refuse]
+
+PULLS = frozenset({Scope.EVERYTHING, Scope.SERVER, Scope.NODE})
+ACKS = frozenset({Scope.SERVER, Scope.PARKED, Scope.NODE})
+OFFERS = frozenset({Scope.EVERYTHING, Scope.SERVER, Scope.PARKED})
+ROLLS_UP = frozenset({Scope.EVERYTHING})
+"""Which scope may do what, beside greeting, asking and showing signs of life; what is not listed has no effect."""
 
 
 class Child(msgspec.Struct):
@@ -266,14 +272,15 @@ class Publisher:
         for older in [c for c in self.children.values() if _same_child(c, peer, frame)]:
             outputs += self._drop(older.link, "the same child came again")
         del self._waiting[link]
-        child = Child(link, peer, frame, verdict, frame.numbers, now, frame.ack, holds=frame.base)
+        ack = None if frame.ack is None else _claimed(verdict.scope, frame.ack)
+        child = Child(link, peer, frame, verdict, frame.numbers, now, ack, holds=frame.base)
         child.sent = self._sent_at_first(frame)
         self.children[link] = child
         own = self.content.admissions.get(self._server_id)
         admission = b"" if own is None or verdict.scope is Scope.NODE else own.raw
         known = 0 if verdict.scope is Scope.NODE else self._known_boot(peer, frame)
-        if frame.ack is not None:
-            self.remember(peer, frame.ack.epoch)
+        if ack is not None and verdict.scope is not Scope.NODE:
+            self.remember(peer, ack.epoch)
         welcome = messages.Welcome(messages.PROTOCOL, self._cluster, known, self._due(child), admission)
         outputs += [events.Authenticated(link), events.Send((link,), welcome), ChildUp(link)]
         return (*outputs, *self._offer((child,)))
@@ -348,7 +355,9 @@ class Publisher:
         outputs: list[Output] = []
         for (raws, wants, base), links in groups.items():
             body = self._shelf.inline(wants, base) if wants else None
-            outputs.append(events.Send(tuple(links), messages.Offer(raws, body)))
+            *before, last = _pieces(raws)
+            outputs += [events.Send(tuple(links), messages.Offer(piece, None)) for piece in before]
+            outputs.append(events.Send(tuple(links), messages.Offer(last, body)))
         return tuple(outputs)
 
     def _lacking(self, child: Child, due: objects.Numbers) -> tuple[bytes, ...]:
@@ -391,33 +400,45 @@ class Publisher:
             case messages.Newest():
                 child.sent = frame.numbers
                 return self._offer((child,))
-            case messages.Offer():
-                return (UpwardOffer(link, frame),)
-            case messages.Chunk():
-                return (UpwardChunk(link, frame),)
+            case messages.Offer() | messages.Chunk():
+                return self._given(child, frame)
             case messages.Bye():
                 return self._drop(link, f"bye: {frame.reason}")
             case _:
                 return ()
 
-    def _pulled(self, child: Child, pull: messages.Pull, now: float) -> tuple[Output, ...]:
-        if child.admit.scope in (Scope.NOTHING, Scope.PARKED):
+    def _given(self, child: Child, frame: messages.Offer | messages.Chunk) -> tuple[Output, ...]:
+        """From a child that is ahead of us."""
+        if child.admit.scope not in OFFERS:
             return ()
-        self._sending.pop(child.link, None)
+        if isinstance(frame, messages.Chunk):
+            return (UpwardChunk(child.link, frame),)
+        if len(frame.objects) > limits.OBJECTS_UPWARD:
+            return self._drop(child.link, f"offers too much (got {len(frame.objects)} objects)")
+        return (UpwardOffer(child.link, frame),)
+
+    def _pulled(self, child: Child, pull: messages.Pull, now: float) -> tuple[Output, ...]:
+        if child.admit.scope not in PULLS:
+            return ()
         self._queue = deque(entry for entry in self._queue if entry[0] != child.link)
         self._queue.append((child.link, pull))
         return self._serve(now)
 
     def _serve(self, now: float) -> tuple[Output, ...]:
-        """Pieces to those who wait longest, within the bound of sends under way."""
+        """Pieces to those who wait longest, one at a time to each, within the bound of sends under way."""
         outputs: list[Output] = []
+        early: list[tuple[names.LinkId, messages.Pull]] = []
         while self._queue and len(self._sending) < limits.SENDS_UNDER_WAY:
             link, pull = self._queue.popleft()
+            if link in self._sending:
+                early.append((link, pull))  # its last piece has not left yet
+                continue
             chunk = self._shelf.chunk(pull.digest, pull.base, pull.offset)
             if chunk is None or link not in self.children:
                 continue
             self._sending[link] = now
             outputs.append(events.Send((link,), chunk))
+        self._queue.extendleft(reversed(early))
         return tuple(outputs)
 
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
@@ -426,22 +447,25 @@ class Publisher:
             return ()
         return self._serve(now)
 
-    def _acked(self, child: Child, state: messages.AckState) -> tuple[Output, ...]:
-        if child.ack is not None and state.epoch <= child.ack.epoch:
+    def _acked(self, child: Child, told: messages.AckState) -> tuple[Output, ...]:
+        state = _claimed(child.admit.scope, told)
+        if state is None or (child.ack is not None and state.epoch <= child.ack.epoch):
             return ()  # repeated or out of order
         child.ack = state
-        self.remember(child.peer, state.epoch)
+        if child.admit.scope is not Scope.NODE:
+            self.remember(child.peer, state.epoch)
         if state.level >= messages.Level.ACCEPTED and state.outcome is not messages.Outcome.REFUSED:
             child.holds = state.digest
         return (ChildAck(child.link, state),)
 
     def _rolled(self, child: Child, rollup: messages.Rollup) -> tuple[Output, ...]:
-        if child.admit.scope is not Scope.EVERYTHING or rollup.seq <= child.rollup_seq:
+        if child.admit.scope not in ROLLS_UP or rollup.seq <= child.rollup_seq:
             return ()
         if not rollup.full and rollup.seq != child.rollup_seq + 1:
             return ()  # a gap: the next heartbeats show it, and the whole is asked for
         child.rollup_seq = rollup.seq
-        return (ChildRollup(child.link, rollup),)
+        rows = claims.fitting_rows(rollup.rows)
+        return (ChildRollup(child.link, msgspec.structs.replace(rollup, rows=rows)),)
 
     def _beaten(self, child: Child, beat: messages.Heartbeat) -> tuple[Output, ...]:
         """Two heartbeats in a row that show something lost: offer, or ask, again."""
@@ -482,6 +506,26 @@ class Publisher:
 
 def _same_child(child: Child, peer: names.ServerId, hello: messages.Hello) -> bool:
     return child.peer == peer and child.hello.kind is hello.kind and child.hello.name == hello.name
+
+
+def _claimed(scope: Scope, ack: messages.AckState) -> messages.AckState | None:
+    """What counts of an ack, and whether one counts at all."""
+    if scope not in ACKS:
+        return None
+    return claims.fitting_of_node(ack) if scope is Scope.NODE else claims.fitting(ack)
+
+
+def _pieces(raws: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
+    """In order, each well inside a frame; filled from the end, so that a target stays with its record."""
+    pieces: list[list[bytes]] = [[]]
+    size = 0
+    for raw in reversed(raws):
+        size += len(raw)
+        if pieces[-1] and size > limits.FRAME_BYTES // 2:
+            pieces.append([])
+            size = len(raw)
+        pieces[-1].append(raw)
+    return [tuple(reversed(piece)) for piece in reversed(pieces)]
 
 
 def _refuses(child: Child, content: mirror.Content) -> bool:

@@ -80,7 +80,10 @@ class Relay:
     def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
         content = self.intake.content
         expanded = self.reader.read(content.digest, self.intake.shelf.get(content.digest))
-        return gates.judge(gates.IC, gates.Situation(content, self.intake.keyring, expanded), peer, hello)
+        own = content.admissions.get(self.subscriber.me.server_id)
+        site = None if own is None else own.content.site
+        situation = gates.Situation(content, self.intake.keyring, expanded, site)
+        return gates.judge(gates.IC, situation, peer, hello)
 
     @property
     def deadline(self) -> float:
@@ -92,9 +95,9 @@ class Relay:
         """One input of either side."""
         outputs: list[Output] = []
         match event:
-            case events.Heard(link, messages.Ask() as ask):
+            case events.Heard(link, messages.Ask() as ask) if self._known(link):
                 outputs += self._through(self.asks.asked(link, ask), now)
-            case events.Heard(link, messages.Answer() as answer):
+            case events.Heard(link, messages.Answer() as answer) if self._known(link):
                 outputs += self._through(self.asks.answered(link, answer), now)
             case events.Tick():
                 outputs += self._through(self.asks.tick(now), now)
@@ -130,6 +133,10 @@ class Relay:
         self._drain.start(now)
         return self._flush(now)
 
+    def _known(self, link: names.LinkId) -> bool:
+        """Whether both ends have greeted each other; before that nothing is asked."""
+        return link in self.publisher.children or link == self.subscriber.link
+
     def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
         return self.publisher if self.publisher.owns(link) else self.subscriber
 
@@ -160,7 +167,7 @@ class Relay:
             case publisher.ChildUp() | publisher.ChildDown() | publisher.ChildAck():
                 self._child(one, now)
             case publisher.UpwardOffer(link, offer):
-                return self.intake.offered(link, offer)
+                return self.intake.offered(link, offer, below=True)
             case publisher.UpwardChunk(link, chunk):
                 return self.intake.piece(link, chunk)
             case intake.Refused(version, digest, refusal):

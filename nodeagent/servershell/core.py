@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from coordinator import names
+from coordinator import limits, names
 from coordinator.config import expansion, topology
 from coordinator.propagation import (
     asks,
@@ -82,7 +82,7 @@ class Shell:
         self.me = me
         self.nodes: dict[names.NodeName, node.Node] = {}
         self.reader = gates.Reader()
-        self.intake = intake.Intake(content, shelf, me.cluster, self._check, floor=floor)
+        self.intake = intake.Intake(content, shelf, me.cluster, self._check, floor=floor, own=me.server_id)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot)
         self.peers = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_peer)
         nothing_yet = mirror.Content(content.trust)  # nodes get the accepted copy once nothing unwanted runs
@@ -188,9 +188,9 @@ class Shell:
 
     def _hop_input(self, event: hop.Input, now: float) -> list[Output]:
         match event:
-            case hop.Heard(link, messages.Ask() as ask):
+            case hop.Heard(link, messages.Ask() as ask) if self._known(link):
                 return self._through(self.asks.asked(link, ask), now)
-            case hop.Heard(link, messages.Answer() as answer):
+            case hop.Heard(link, messages.Answer() as answer) if self._known(link):
                 return self._through(self.asks.answered(link, answer), now)
             case hop.Tick():
                 outputs = self._through(self.asks.tick(now), now)
@@ -209,6 +209,10 @@ class Shell:
                 return self._through(self._side(link).handle(event, now), now)
             case _:
                 return self._through(self.subscriber.handle(event, now), now)
+
+    def _known(self, link: names.LinkId) -> bool:
+        """Whether both ends have greeted each other; before that nothing is asked."""
+        return link in self.below.children or link in self.peers.children or link == self.subscriber.link
 
     def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
         if self.below.owns(link):
@@ -238,9 +242,9 @@ class Shell:
             case subscriber.TellAgain():
                 self._said = None
             case subscriber.RaiseBoot(known):
-                return [events.RaiseBoot(known)]
+                return self._raise_boot(known)
             case publisher.UpwardOffer(link, offer):
-                return self._through(self.intake.offered(link, offer), now)
+                return self._through(self.intake.offered(link, offer, below=True), now)
             case publisher.UpwardChunk(link, chunk):
                 return self._through(self.intake.piece(link, chunk), now)
             case publisher.ChildUp() | publisher.ChildAck() | publisher.ChildDown():
@@ -423,7 +427,12 @@ class Shell:
         """The field has heard us under a greater number: what we say now would not be believed."""
         if not data.isdigit() or len(data) > _BOOT_DIGITS or int(data) < self._epoch.boot:
             return []
-        return [events.RaiseBoot(int(data))]
+        return self._raise_boot(int(data))
+
+    def _raise_boot(self, known: int) -> list[Output]:
+        """Not without bound: a parent that lies must not use up a counter that never falls."""
+        known = min(known, self._epoch.boot + limits.BOOTS_AT_ONCE)
+        return [events.RaiseBoot(known)] if known < limits.BOOTS else []
 
     def status(self, now: float) -> status.Status:
         """What this server says of itself."""
