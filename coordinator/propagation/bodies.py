@@ -16,7 +16,7 @@ from coordinator import errors, limits, names
 from coordinator.propagation import messages
 
 _LEVEL = 3
-_ENCODINGS_KEPT = 8  # full and delta of the active revision against the bases met most
+_ENCODINGS_KEPT = 20  # full and delta of each of MIC's four bodies: no order of pulls makes one twice
 _WINDOW_LOG_MIN = 17
 _WINDOW_LOG_MAX = 27  # 128 MiB covers prefix and body at the bound of a document (2 x 32 MiB)
 
@@ -43,7 +43,10 @@ def encode(body: bytes, base: bytes | None) -> bytes:
 
 def decode(data: bytes, base: bytes | None, size_bytes: int) -> bytes:
     """The body again, of exactly `size_bytes`. Raises `errors.ProtocolError`."""
-    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX}
+    window_log = _window_log(
+        size_bytes + (0 if base is None else len(base))
+    )  # lest a small body claim 128 MiB
+    options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: window_log}
     prefix = None if base is None else zstd.ZstdDict(base, is_raw=True).as_prefix
     try:
         decompressor = zstd.ZstdDecompressor(zstd_dict=prefix, options=options)
@@ -115,7 +118,7 @@ class Assembly:
         self.digest = digest
         self._size = size_bytes
         self._base = ""
-        self._parts: list[bytes] = []
+        self._data = bytearray()
         self.offset = 0
 
     def add(self, chunk: messages.Chunk, base: bytes | None) -> bytes | None:
@@ -129,16 +132,16 @@ class Assembly:
             raise errors.ProtocolError("empty piece")
         if chunk.size != self._size or chunk.total > self._size + limits.CHUNK_BYTES:
             raise errors.ProtocolError(f"size differs from the record (got {chunk.size}, have {self._size})")
-        if self._parts and chunk.base != self._base:
+        if self._data and chunk.base != self._base:
             raise errors.ProtocolError("the base changed between pieces")
         if chunk.base and base is None:
             raise errors.ProtocolError("delta against a body that is not here")
         self._base = chunk.base
-        self._parts.append(chunk.data)
+        self._data += chunk.data
         self.offset += len(chunk.data)
         if self.offset < chunk.total:
             return None
-        body = decode(b"".join(self._parts), base if chunk.base else None, self._size)
+        body = decode(bytes(self._data), base if chunk.base else None, self._size)
         if digest_of(body) != self.digest:
             raise errors.ProtocolError("body has another digest than its record")
         return body
