@@ -6,6 +6,7 @@ with the cluster, in one URI; a web certificate has no such URI and no client pu
 
 import datetime as dt
 import ipaddress
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -22,6 +23,8 @@ ROOT_DAYS = 365 * 20  # time never ends an identity inside the cluster, so this 
 BACKDATED_S = (
     86_400.0  # a client whose clock is hours behind must not find a fresh web certificate "not yet valid"
 )
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # no space: the peer of a Unix socket is called `process N`
 
 _Extensions = list[tuple[x509.ExtensionType, bool]]
 
@@ -114,7 +117,7 @@ def named(certificate: x509.Certificate) -> tuple[names.ClusterId, names.ServerI
     if len(uris) != 1 or len(common) != 1 or not uris[0].startswith(f"{SCHEME}:"):
         raise errors.IdentityError("the certificate names no server")
     cluster, _, server_id = uris[0].removeprefix(f"{SCHEME}:").partition("/")
-    if not cluster or not server_id or common[0] != server_id:
+    if not _ID.fullmatch(cluster) or not _ID.fullmatch(server_id) or common[0] != server_id:
         raise errors.IdentityError("the certificate names no server")
     return names.ClusterId(cluster), names.ServerId(server_id)
 
