@@ -4,7 +4,8 @@ import pytest
 
 from coordinator.api import routes, server
 from coordinator.host import clock, metrics
-from coordinator.tiers import requests
+from coordinator.propagation import messages
+from coordinator.tiers import permissions, requests
 from tests import upstream
 
 Permission = routes.Permission
@@ -60,3 +61,10 @@ def test_one_verb_needs_the_same_permission_wherever_it_is_asked() -> None:
 def test_nothing_that_changes_the_system_is_open_to_those_who_only_look() -> None:
     weak = {Permission.ANYONE, Permission.VIEWER}
     assert [route.path for route in routes.ROUTES if route.mutates and route.permission in weak] == []
+
+
+def test_what_the_api_says_is_needed_is_what_mic_asks_for() -> None:
+    for route in routes.ROUTES:
+        row = permissions.ROWS[route.verb]
+        assert (route.permission, route.mutates) == (row.least.word, row.mutates), route.verb
+        assert messages.ChildKind.WS in row.over

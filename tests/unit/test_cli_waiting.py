@@ -67,7 +67,7 @@ def test_pauses_between_attempts_grow_and_stay_short(driven: terminal.Terminal) 
     done = applied(driven, "--timeout", "20s")
     assert done.exit == 6
     assert "no answer about rollout ro-7 in time" in done.out
-    assert driven.clock.slept[:4] == [0.2, 0.4, 0.8, 1.6]
+    assert driven.clock.slept[:4] == [0.2, 0.4, 0.8, 1.0]
     assert max(driven.clock.slept) == waiting.PAUSE_MAX_S
     assert done.talk.count("retrying") == 1, "one line for one trouble, where nobody watches"
 
