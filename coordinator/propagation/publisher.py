@@ -8,28 +8,14 @@ same; a target that a child refused is not sent to it again; at most `limits.SEN
 way; a child that is silent for `limits.SILENT_S` is closed; a slow child costs only itself.
 """
 
-import enum
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import bodies, claims, events, messages, mirror, objects
+from coordinator.propagation import bodies, claims, events, messages, mirror, objects, pieces, scopes
 
-
-class Scope(enum.Enum):
-    """What of the content a child may see."""
-
-    EVERYTHING = "everything"
-    SERVER = "server"
-    """target, record, trust, its own admission"""
-    PARKED = "parked"
-    """trust and its own admission"""
-    NODE = "node"
-    """target, record, trust; no admission"""
-    NOTHING = "nothing"
-    """asks only"""
+Scope = scopes.Scope
 
 
 class Admit(msgspec.Struct, frozen=True):
@@ -48,12 +34,6 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 Gate = Callable[[names.ServerId, messages.Hello], Admit | Refuse]
-
-PULLS = frozenset({Scope.EVERYTHING, Scope.SERVER, Scope.NODE})
-ACKS = frozenset({Scope.SERVER, Scope.PARKED, Scope.NODE})
-OFFERS = frozenset({Scope.EVERYTHING, Scope.SERVER, Scope.PARKED})
-ROLLS_UP = frozenset({Scope.EVERYTHING})
-"""Which scope may do what, beside greeting, asking and showing signs of life; what is not listed has no effect."""
 
 
 class Child(msgspec.Struct):
@@ -149,8 +129,7 @@ class Publisher:
         """The greatest that each server has spoken under."""
         self._waiting: dict[names.LinkId, float] = {}
         self._peers: dict[names.LinkId, names.ServerId] = {}
-        self._queue: deque[tuple[names.LinkId, messages.Pull]] = deque()
-        self._sending: dict[names.LinkId, float] = {}
+        self._bodies = pieces.Pieces(shelf)
         self._look_at = 0.0
         self._beat_at = 0.0
         self.fresh = b""
@@ -239,13 +218,10 @@ class Publisher:
         for child in list(self.children.values()):
             if now - child.heard > limits.SILENT_S:
                 outputs += self._drop(child.link, "silent")
-        for link, since in list(self._sending.items()):
-            if now - since > limits.SILENT_S:
-                self._sending.pop(link, None)
         if now >= self._beat_at:
             self._beat_at = now + limits.HEARTBEAT_S
             outputs += self._beat()
-        return (*outputs, *self._serve(now))
+        return (*outputs, *self._bodies.tick(now))
 
     def _beat(self) -> list[Output]:
         groups: dict[objects.Numbers, list[names.LinkId]] = {}
@@ -337,7 +313,7 @@ class Publisher:
 
     def _offer(self, children: tuple[Child, ...]) -> tuple[Output, ...]:
         """What each child lacks, grouped so that each different frame is made and encoded once."""
-        groups: dict[tuple[tuple[bytes, ...], names.Digest, str], list[names.LinkId]] = {}
+        groups: dict[tuple[tuple[bytes, ...], names.Digest, str, names.Serial], list[names.LinkId]] = {}
         digest = self.content.digest
         for child in children:
             due = self._due(child)
@@ -345,20 +321,31 @@ class Publisher:
             if not raws:
                 continue
             moved = due.target > child.sent.target
+            after = child.sent.admission if child.admit.scope is Scope.EVERYTHING else names.NO_SERIAL
             child.sent = objects.Numbers(
                 max(due.target, child.sent.target),
                 max(due.trust, child.sent.trust),
                 max(due.admission, child.sent.admission),
             )
             wants = digest if moved and child.holds != digest else names.Digest("")
-            groups.setdefault((raws, wants, child.holds if wants else ""), []).append(child.link)
+            groups.setdefault((raws, wants, child.holds if wants else "", after), []).append(child.link)
         outputs: list[Output] = []
-        for (raws, wants, base), links in groups.items():
+        for (raws, wants, base, after), links in groups.items():
             body = self._shelf.inline(wants, base) if wants else None
-            *before, last = _pieces(raws)
-            outputs += [events.Send(tuple(links), messages.Offer(piece, None)) for piece in before]
-            outputs.append(events.Send(tuple(links), messages.Offer(last, body)))
+            outputs += [events.Send(tuple(links), offer) for offer in self._offers(raws, body, after)]
         return tuple(outputs)
+
+    def _offers(
+        self, raws: tuple[bytes, ...], body: messages.Chunk | None, after: names.Serial
+    ) -> list[messages.Offer]:
+        """One offer, or several where one frame would be too small; the body comes with the last."""
+        *before, last = pieces.parts(raws)
+        made = []
+        serials = {a.raw: a.content.serial for a in self.content.admissions.values()} if before else {}
+        for piece in before:
+            made.append(messages.Offer(piece, None, after))
+            after = max((serials[raw] for raw in piece if raw in serials), default=after)
+        return [*made, messages.Offer(last, body, after)]
 
     def _lacking(self, child: Child, due: objects.Numbers) -> tuple[bytes, ...]:
         content = self.content
@@ -390,7 +377,7 @@ class Publisher:
         child.heard = now
         match frame:
             case messages.Pull():
-                return self._pulled(child, frame, now)
+                return self._bodies.pulled(link, frame, now) if child.admit.scope in scopes.PULLS else ()
             case messages.Ack():
                 return self._acked(child, frame.state)
             case messages.Rollup():
@@ -409,7 +396,7 @@ class Publisher:
 
     def _given(self, child: Child, frame: messages.Offer | messages.Chunk) -> tuple[Output, ...]:
         """From a child that is ahead of us."""
-        if child.admit.scope not in OFFERS:
+        if child.admit.scope not in scopes.OFFERS:
             return ()
         if isinstance(frame, messages.Chunk):
             return (UpwardChunk(child.link, frame),)
@@ -417,35 +404,9 @@ class Publisher:
             return self._drop(child.link, f"offers too much (got {len(frame.objects)} objects)")
         return (UpwardOffer(child.link, frame),)
 
-    def _pulled(self, child: Child, pull: messages.Pull, now: float) -> tuple[Output, ...]:
-        if child.admit.scope not in PULLS:
-            return ()
-        self._queue = deque(entry for entry in self._queue if entry[0] != child.link)
-        self._queue.append((child.link, pull))
-        return self._serve(now)
-
-    def _serve(self, now: float) -> tuple[Output, ...]:
-        """Pieces to those who wait longest, one at a time to each, within the bound of sends under way."""
-        outputs: list[Output] = []
-        early: list[tuple[names.LinkId, messages.Pull]] = []
-        while self._queue and len(self._sending) < limits.SENDS_UNDER_WAY:
-            link, pull = self._queue.popleft()
-            if link in self._sending:
-                early.append((link, pull))  # its last piece has not left yet
-                continue
-            chunk = self._shelf.chunk(pull.digest, pull.base, pull.offset)
-            if chunk is None or link not in self.children:
-                continue
-            self._sending[link] = now
-            outputs.append(events.Send((link,), chunk))
-        self._queue.extendleft(reversed(early))
-        return tuple(outputs)
-
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
         """All that was written to that link has left: another piece may be sent."""
-        if self._sending.pop(link, None) is None:
-            return ()
-        return self._serve(now)
+        return self._bodies.drained(link, now)
 
     def _acked(self, child: Child, told: messages.AckState) -> tuple[Output, ...]:
         state = _claimed(child.admit.scope, told)
@@ -459,7 +420,7 @@ class Publisher:
         return (ChildAck(child.link, state),)
 
     def _rolled(self, child: Child, rollup: messages.Rollup) -> tuple[Output, ...]:
-        if child.admit.scope not in ROLLS_UP or rollup.seq <= child.rollup_seq:
+        if child.admit.scope not in scopes.ROLLS_UP or rollup.seq <= child.rollup_seq:
             return ()
         if not rollup.full and rollup.seq != child.rollup_seq + 1:
             return ()  # a gap: the next heartbeats show it, and the whole is asked for
@@ -499,7 +460,7 @@ class Publisher:
     def _gone(self, link: names.LinkId, reason: str) -> tuple[Output, ...]:
         self._waiting.pop(link, None)
         self._peers.pop(link, None)
-        self._sending.pop(link, None)
+        self._bodies.gone(link)
         child = self.children.pop(link, None)
         return () if child is None else (ChildDown(child, reason),)
 
@@ -510,22 +471,9 @@ def _same_child(child: Child, peer: names.ServerId, hello: messages.Hello) -> bo
 
 def _claimed(scope: Scope, ack: messages.AckState) -> messages.AckState | None:
     """What counts of an ack, and whether one counts at all."""
-    if scope not in ACKS:
+    if scope not in scopes.ACKS:
         return None
     return claims.fitting_of_node(ack) if scope is Scope.NODE else claims.fitting(ack)
-
-
-def _pieces(raws: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
-    """In order, each well inside a frame; filled from the end, so that a target stays with its record."""
-    pieces: list[list[bytes]] = [[]]
-    size = 0
-    for raw in reversed(raws):
-        size += len(raw)
-        if pieces[-1] and size > limits.FRAME_BYTES // 2:
-            pieces.append([])
-            size = len(raw)
-        pieces[-1].append(raw)
-    return [tuple(reversed(piece)) for piece in reversed(pieces)]
 
 
 def _refuses(child: Child, content: mirror.Content) -> bool:
