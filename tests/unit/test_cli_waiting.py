@@ -109,7 +109,7 @@ def test_a_server_that_answers_at_once_without_news_is_not_asked_in_a_circle(
     driven.system = Hasty(driven.clock)
     driven.system.answers[ROLLOUT] = RUNNING
     assert applied(driven, "--timeout", "20s").exit == 6
-    assert len(driven.system.asked) < 20
+    assert len(driven.system.asked) < 30
 
 
 def test_a_change_whose_answer_was_lost_is_sent_again_under_its_key(driven: terminal.Terminal) -> None:
