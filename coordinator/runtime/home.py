@@ -48,6 +48,8 @@ class Home(msgspec.Struct, frozen=True):
 
     root: disk.DirectoryDisk
     identity: authority.Identity
+    first_trust: bytes
+    """Of the identity, from which every newer one is reached."""
     content: mirror.Content
     """Verified; without target where the server has accepted nothing that could be read."""
     body: bytes | None
@@ -74,7 +76,8 @@ def find(context: role.Context) -> Home:
         raise errors.DamagedError(f"{authority.TRUST_FILE} is missing", hint="enroll this server again")
     content, body = _accepted(layout, root, identity, trust)
     roots = content.trust.content.roots
-    return Home(root, identity, content, body, credentials.Credentials(identity, context.clock, roots))
+    own = credentials.Credentials(identity, context.clock, roots)
+    return Home(root, identity, trust, content, body, own)
 
 
 def _accepted(

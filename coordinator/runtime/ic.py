@@ -146,33 +146,43 @@ class IcRole:
 def _mirror(here: home.Home, book: ledger.Ledger) -> tuple[mirror.Content, bodies.Shelf]:
     """The own copy, verified; what its server has accepted and it has not is added, durably. Raises `DamagedError`."""
     content, body = _own(here, book)
-    server = here.content
-    if server.target is not None and server.numbers.target > content.numbers.target:
-        assert server.record is not None
-        assert here.body is not None
-        content, body = content.take_all((server.record, server.target)), here.body
-        raws = {mirror.ledger_key(one): one.raw for one in (server.record, server.target)}
-        book.store(raws, (content.digest, body))
-    own = server.admissions.get(here.identity.server_id)
-    held = content.admissions.get(here.identity.server_id)
-    if own is not None and (held is None or own.content.serial > held.content.serial):
-        content = content.take(own)
-    if server.trust.content.serial > content.trust.content.serial:
-        content = content.take(server.trust)
+    added = _newer(here, content, floor=book.load().accepted)
+    moved = any(isinstance(one, mirror.SignedTarget) for one in added)
+    content = content.take_all(added)
+    body = here.body if moved else body
+    raws = {mirror.ledger_key(one): one.raw for one in added if one.raw}
+    if raws:
+        book.store(raws, (content.digest, body) if moved and body is not None else None, (content.digest,))
     return content, home.shelf_of(content.digest, body)
+
+
+def _newer(here: home.Home, content: mirror.Content, floor: names.Version) -> tuple[mirror.AnySigned, ...]:
+    """What the server holds that is newer: trust, the own admission, and the configuration.
+
+    `floor` is what was accepted here once, whose body may be lost since: nothing older is taken.
+    """
+    server, me = here.content, here.identity.server_id
+    added: list[mirror.AnySigned] = []
+    if server.trust.content.serial > content.trust.content.serial or not content.trust.raw:
+        added.append(server.trust)
+    own, held = server.admissions.get(me), content.admissions.get(me)
+    if own is not None and (held is None or own.content.serial > held.content.serial):
+        added.append(own)
+    ahead = server.numbers.target > content.numbers.target and server.version >= floor
+    if server.target is not None and ahead:
+        assert server.record is not None
+        added += [server.record, server.target]
+    return tuple(added)
 
 
 def _own(here: home.Home, book: ledger.Ledger) -> tuple[mirror.Content, bytes | None]:
     """What the own ledger holds; what cannot be verified or read counts as not there, and is fetched again."""
-    keyring = signing.Keyring(here.identity.cluster, here.content.trust.content)
-    nothing = mirror.Content(here.content.trust)
+    keyring = signing.Keyring.trusting(here.first_trust, here.identity.cluster)
     try:
-        content = mirror.from_ledger(book.load().objects, keyring)
+        content = mirror.from_ledger({mirror.TRUST_KEY: here.first_trust, **book.load().objects}, keyring)
     except errors.SignatureError as problem:
         _LOG.error("ledger does not verify", reason=problem.message)
-        return nothing, None
-    if not content.trust.raw:
-        content = content.take(here.content.trust)
+        return mirror.Content(here.content.trust), None
     body = None if content.target is None else book.body(names.Digest(content.digest))
     if body is None or content.record is None:
         return msgspec.structs.replace(content, target=None, record=None), None

@@ -175,12 +175,13 @@ async def first_server(tmp_path: pathlib.Path) -> AsyncIterator[tuple[House, str
 
 @contextlib.asynccontextmanager
 async def leaf_of(house: House) -> AsyncIterator[Leaf]:
-    house.leaf = Leaf(house.directory, house.address)
-    house.leaf.driver.start()
+    house.leaf = leaf = Leaf(house.directory, house.address)
+    leaf.driver.start()
     try:
-        yield house.leaf
+        yield leaf
     finally:
-        await house.leaf.driver.close("test ends")
+        house.leaf = None
+        await leaf.driver.close("test ends")
 
 
 async def ask(web: ws.WsRole, token: str, verb: Verb, asked: msgspec.Struct) -> Any:
@@ -292,6 +293,24 @@ def test_a_mic_that_comes_back_goes_on_where_it_was_and_a_lost_store_is_served_r
                 assert third.report().health is role.Health.DEGRADED
                 assert third.report().code == "needs_recovery"
                 assert third._running.mic.at.past.version == names.Version(1, 1)
+
+    anyio.run(main)
+
+
+def test_an_ic_whose_mic_is_away_serves_what_its_server_has_accepted_and_keeps_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    async def serve(c1: House) -> None:
+        async with c1.running("icc1", ic.IcRole(), kinds.IcParams()) as relay, leaf_of(c1) as leaf:
+            assert relay.report().health is role.Health.HEALTHY
+            leaf.follow("c1", C1, 7402)
+            await micworld.until(lambda: leaf.view.version == names.Version(1, 1))
+
+    async def main() -> None:
+        async with first_server(tmp_path) as (c1, _):
+            await serve(c1)
+            (c1.directory / "ledger" / "head").unlink()
+            await serve(c1)  # from its own copy alone
 
     anyio.run(main)
 
