@@ -1,0 +1,28 @@
+"""`tiercast bench ...`: how fast it is on your machine. One command per question; each is loaded when it is used."""
+
+import importlib
+
+import click
+
+COMMANDS = {"propagation": "bench.propagation.command:propagation"}
+
+
+class _Group(click.Group):
+    """Loads a command when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's own signature
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 as above
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Group)
+def bench() -> None:
+    """How fast it is on this machine, side by side with others."""

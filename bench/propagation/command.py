@@ -1,0 +1,170 @@
+"""`tiercast bench propagation`: how long a revision takes to everyone and back, beside what people would pick instead."""
+
+import asyncio
+import os
+import pathlib
+import re
+import signal
+import sys
+from collections.abc import Sequence
+
+import click
+
+from bench.peers import systems
+from bench.propagation import checks, programs, results, run, stand, workload
+from coordinator import errors, limits
+from coordinator.cli import printing
+
+INTERRUPTED = 130
+FAILED = 1
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20}
+_SIZE = re.compile(r"(\d+)\s*([A-Za-z]*)")
+
+
+class Size(click.ParamType[int]):
+    """`64KiB`, `1MiB`, `1024`."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        unit = None if match is None else _UNITS.get(match[2].upper())
+        if match is None or unit is None:
+            self.fail(f"not a size (got {value!r}, have forms like 1024, 64KiB, 1MiB)", param, ctx)
+        found = int(match[1]) * unit
+        if not workload.SIZE_BYTES_MIN <= found <= limits.DOCUMENT_BYTES:
+            self.fail(
+                f"out of bounds (got {found}, have {workload.SIZE_BYTES_MIN}..{limits.DOCUMENT_BYTES})",
+                param,
+                ctx,
+            )
+        return found
+
+
+@click.command()
+@click.option("--sites", type=click.IntRange(1, limits.SITES), default=10, show_default=True, help="ICs.")
+@click.option(
+    "--servers", type=click.IntRange(1, limits.SERVERS), default=1000, show_default=True, help="Agents."
+)
+@click.option("--document-size", type=Size(), default="64KiB", show_default=True)
+@click.option("--change", type=click.Choice(("full", "small", "both")), default="full", show_default=True)
+@click.option(
+    "--revisions",
+    type=click.IntRange(1, 90),
+    default=20,
+    show_default=True,
+    help="Of each system and change.",
+)
+@click.option("--mode", type=click.Choice(("propagation",)), default="propagation", show_default=True)
+@click.option(
+    "--peers", default="none", show_default=True, help=f"none, all, or of {', '.join(systems.PEERS)}."
+)
+@click.option("--tls", is_flag=True, help="Our own hops over mutual TLS; peers stay plain.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=None,
+    help="That agents are packed into (default: cores).",
+)
+@click.option("--dir", "directory", type=click.Path(path_type=pathlib.Path, exists=True, file_okay=False), default=None,
+              help="Where stores and ledgers stand meanwhile (default: the temporary directory).")  # fmt: skip
+@printing.output("table", "json")
+def propagation(form: str, change: str, peers: str, processes: int | None, **asked: object) -> int:
+    """Publish revisions at a real MIC, through real ICs, to many agents; the clock stops at MIC with the last ack.
+
+    Mode propagation: agents ack on receipt and digest, as the peers' clients do. Everything runs on this machine, over
+    loopback, below one temporary directory that is gone at the end.
+    """
+    wish = run.Wish(
+        sites=_int(asked["sites"]),
+        agents=_int(asked["servers"]),
+        document_bytes=_int(asked["document_size"]),
+        changes=workload.CHANGES if change == "both" else (change,),
+        revisions=_int(asked["revisions"]),
+        mode=str(asked["mode"]),
+        tls=bool(asked["tls"]),
+        processes=processes or os.cpu_count() or 1,
+        directory=asked["directory"] if isinstance(asked["directory"], pathlib.Path) else None,
+    )
+    if wish.agents < wish.sites:
+        raise errors.UsageError(
+            f"a site without a server is no site (got {wish.agents} servers, {wish.sites} sites)"
+        )
+    chosen = run.systems_of(peers, systems.PEERS)
+    checks.check(
+        agents=wish.agents,
+        processes=wish.processes,
+        document_bytes=wish.document_bytes,
+        programs=wish.sites + wish.processes + 1,
+    )
+    try:
+        return asyncio.run(_shown(wish, chosen, form))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        _tell("interrupted; everything is gone\n")
+        return INTERRUPTED
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+async def _shown(wish: run.Wish, chosen: Sequence[stand.System], form: str) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    found: list[results.Result] = []
+    missing: list[results.Missing] = []
+    try:
+        async for one in run.run(wish, chosen, _progress):
+            if form == "json":
+                sys.stdout.write(results.line(one) + "\n")
+                sys.stdout.flush()
+            if isinstance(one, results.Result):
+                found.append(one)
+            else:
+                missing.append(one)
+    except programs.FailedError as problem:
+        _tell(f"no figures of this: {problem.message}\n{problem.hint}\n")
+        return FAILED
+    finally:
+        _tell("")
+    if form == "table":
+        _table(wish, chosen, found, missing)
+    return 0
+
+
+def _table(
+    wish: run.Wish,
+    chosen: Sequence[stand.System],
+    found: Sequence[results.Result],
+    missing: Sequence[results.Missing],
+) -> None:
+    rows = [results.cells(row) for row in results.rows(found)]
+    rows += [(one.system, one.missing, *[""] * (len(results.HEAD) - 2)) for one in missing]
+    print(
+        f"{wish.agents} agents, {wish.sites} sites, mode {wish.mode}, medians of {wish.revisions} revisions"
+    )
+    print("\n".join(printing.table(results.HEAD, rows)))
+    for one in chosen:
+        if one.lacks and not one.missing():
+            print(f"{one.name}: {one.lacks}")
+    if any(one.loaded for one in found):
+        print(
+            f"loaded: others used more than {results.LOADED:.0%} of the machine meanwhile; read the CPU, not the clock"
+        )
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        _tell(text)
+    elif "starting" in text:
+        _tell(text + "\n")
+
+
+def _tell(text: str) -> None:
+    """On one line that the next replaces, on a terminal."""
+    sys.stderr.write(f"\r\033[K{text}" if sys.stderr.isatty() else text)
+    sys.stderr.flush()

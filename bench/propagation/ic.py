@@ -1,0 +1,42 @@
+"""An IC of a bench in a process of its own: the product's relay, with its ledger on the disk, signatures verified."""
+
+import pathlib
+import sys
+
+from bench.propagation import ground, program, roster
+from coordinator.hop import ledger
+from coordinator.host import disk
+from coordinator.propagation import asks, bodies, events, messages, mirror, relay, subscriber
+from coordinator.trust import signing
+
+
+async def work(line: program.Line) -> None:
+    """Arguments: directory, number, MIC's port. Question: `report`."""
+    directory, number, port = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    told = roster.load(directory / roster.FILE)
+    me = subscriber.Me(told.cluster, messages.ChildKind.IC, roster.relay_role(number), told.relay(number))
+    keyring = signing.Keyring.trusting(told.seed.trust, told.cluster)
+    content = mirror.Content(mirror.SignedTrust(told.seed.trust, keyring.body))
+    machine = relay.Relay(me, content, bodies.Shelf(), lambda _body: None)
+    book = ledger.Ledger(disk.DirectoryDisk(directory / f"ic{number}"))
+
+    def perform(output: object) -> None:
+        match output:
+            case asks.Asked(link, ask):
+                driver.act(machine.answer(link, ask, "not_allowed", b"", ground.CLOCK.monotonic()))
+            case _:
+                pass
+
+    driver = ground.driven(machine, told, me.server_id, perform, book)
+    server = await driver.listen(roster.ADDRESS, 0)
+    driver.start()
+    parent = events.Parent(roster.MIC, roster.ADDRESS, port)
+    driver.act(machine.follow((parent,), ground.CLOCK.monotonic()))
+    line.say(port=server.port)
+    while await line.next() is not None:
+        line.say(traffic=ground.traffic(driver.traffic))
+    await driver.close("the bench is over")
+
+
+if __name__ == "__main__":
+    program.run(work)

@@ -1,0 +1,49 @@
+"""How much of the machine others use while something is measured."""
+
+import os
+import pathlib
+import time
+
+from bench.propagation import programs, stand
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_CORES = os.cpu_count() or 1
+
+
+class Watch:
+    """From its making on."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._busy = _busy_s()
+        self._own = time.process_time()
+        self._stood: dict[int, float] = {}
+
+    def foreign(self, made: stand.Stand) -> float:
+        """Share of all cores that neither this process nor the programs of `made` have used since."""
+        elapsed = time.monotonic() - self._began
+        own = (
+            time.process_time()
+            - self._own
+            + sum(self._used(one.pid, one.weight().cpu_s) for one in _all(made))
+        )
+        return max(0.0, _busy_s() - self._busy - own) / (elapsed * _CORES)
+
+    def begin(self, made: stand.Stand) -> "Watch":
+        """What its programs have used so far does not count."""
+        self._stood = {one.pid: one.weight().cpu_s for one in _all(made)}
+        return self
+
+    def _used(self, pid: int, cpu_s: float) -> float:
+        return cpu_s - self._stood.get(pid, 0.0)
+
+
+def _all(made: stand.Stand) -> list[programs.Program]:
+    return [one for some in made.programs.values() for one in some]
+
+
+def _busy_s() -> float:
+    """CPU seconds of the whole machine that were not idle."""
+    words = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()
+    user, nice, system, _idle, _wait, irq, soft, *_ = (int(word) for word in words[1:])
+    return (user + nice + system + irq + soft) / _TICKS

@@ -1,0 +1,174 @@
+"""A system that stands: its processes by what they are, and one revision measured on it. The same for every system.
+
+Law: what is reported was counted: a revision counts only if the publisher has every ack and every client has the bytes
+of the right digest; else the run ends with an error and without a figure.
+"""
+
+import contextlib
+import itertools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from bench.propagation import programs, workload
+
+PUBLISHER = "publisher"
+AGENTS = "agents"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What is to stand."""
+
+    sites: int
+    agents: int
+    tls: bool
+    processes: int
+    """That the agents are packed into."""
+    directory: pathlib.Path
+    """Of this stand alone, empty."""
+
+    def shares(self) -> Sequence[tuple[int, int]]:
+        """First and last agent (not included) of each process."""
+        cuts = [self.agents * n // self.processes for n in range(self.processes + 1)]
+        return [(first, last) for first, last in itertools.pairwise(cuts) if last > first]
+
+
+class System(Protocol):
+    """One that can be measured."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def lacks(self) -> str:
+        """What it does not do of what ours does."""
+        ...
+
+    def missing(self) -> str:
+        """Why it cannot stand here; empty if it can."""
+        ...
+
+    async def start(self, order: Order, stand: "Stand") -> None:
+        """Start its programs, each added to `stand` at once. Raises `FailedError`."""
+        ...
+
+
+class Process(msgspec.Struct, frozen=True):
+    """What one process used for one revision."""
+
+    role: str
+    name: str
+    cpu_s: float
+    rss_bytes: int
+
+
+class Flow(msgspec.Struct, frozen=True):
+    """What went over a hop for one revision, heartbeats of that time included."""
+
+    messages_down: int
+    bytes_down: int
+    messages_up: int
+    bytes_up: int
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One revision."""
+
+    acks: int
+    publish_ms: float
+    payload_ms: float
+    convergence_ms: float
+    processes: tuple[Process, ...]
+    hops: Mapping[str, Flow]
+
+
+class Stand:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self.programs: dict[str, list[programs.Program]] = {}
+        self.servers: list[programs.Program] = []
+        """Those that do not read their stdin."""
+        self.hops: dict[str, tuple[str, str]] = {}
+        """By name: whose counters tell of it, and which of `in` and `out` is downwards there."""
+        self.loop = ""
+
+    def add(self, role: str, made: programs.Program) -> programs.Program:
+        self.programs.setdefault(role, []).append(made)
+        return made
+
+    @property
+    def publisher(self) -> programs.Program:
+        return self.programs[PUBLISHER][0]
+
+    async def settle(self) -> None:
+        """Before anything is measured."""
+        for agents in self.programs[AGENTS]:
+            await agents.ask({"settle": True})
+
+    async def measure(self, one: workload.Published, agents: int) -> Measured:
+        """Publish it and wait for all acks. Raises `FailedError` where anything is missing."""
+        flows, weights = await self._traffic(), self._weights()
+        answer = await self.publisher.ask({"publish": str(one.path)})
+        used = self._used(weights)
+        reports = [await each.ask({"report": one.digest}) for each in self.programs[AGENTS]]
+        received = sum(report["received"] for report in reports)
+        if answer["acks"] != agents or received != agents:
+            raise programs.FailedError(
+                f"a revision did not reach everyone (got {answer['acks']} acks and {received} bodies, have {agents})"
+            )
+        last = max(report["last"] for report in reports)
+        return Measured(
+            acks=answer["acks"],
+            publish_ms=round(answer["publish_ms"], 3),
+            payload_ms=round((last - answer["began"]) * 1000, 3),
+            convergence_ms=round(answer["convergence_ms"], 3),
+            processes=used,
+            hops=self._flows(flows, await self._traffic()),
+        )
+
+    async def end(self) -> None:
+        """All of it, clients first."""
+        order = (AGENTS, *(role for role in self.programs if role != AGENTS))
+        for one in self.servers:
+            one.stop()
+        for role in order:
+            for one in self.programs.get(role, []):
+                with contextlib.suppress(programs.FailedError):
+                    await one.end()
+
+    def _weights(self) -> list[tuple[str, programs.Program, programs.Weight]]:
+        return [(role, one, one.weight()) for role, some in self.programs.items() for one in some]
+
+    def _used(self, before: list[tuple[str, programs.Program, programs.Weight]]) -> tuple[Process, ...]:
+        now = [one.weight() for _, one, _ in before]
+        return tuple(
+            Process(role, one.name, round(after.cpu_s - was.cpu_s, 6), after.rss_bytes)
+            for (role, one, was), after in zip(before, now, strict=True)
+        )
+
+    async def _traffic(self) -> Mapping[str, Sequence[Mapping[str, int]]]:
+        found: dict[str, list[Mapping[str, int]]] = {}
+        for role in dict.fromkeys(role for role, _ in self.hops.values()):
+            answers: list[dict[str, Any]] = [await one.ask({"report": ""}) for one in self.programs[role]]
+            found[role] = [answer["traffic"] for answer in answers]
+        return found
+
+    def _flows(
+        self,
+        before: Mapping[str, Sequence[Mapping[str, int]]],
+        after: Mapping[str, Sequence[Mapping[str, int]]],
+    ) -> Mapping[str, Flow]:
+        flows = {}
+        for hop, (role, down) in self.hops.items():
+            up = "out" if down == "in" else "in"
+            keys = (f"messages_{down}", f"bytes_{down}", f"messages_{up}", f"bytes_{up}")
+            values = [_sum(after[role], key) - _sum(before[role], key) for key in keys]
+            flows[hop] = Flow(*values)
+        return flows
+
+
+def _sum(parts: Sequence[Mapping[str, int]], key: str) -> int:
+    return sum(part[key] for part in parts)
