@@ -100,6 +100,7 @@ class Intake:
         """
         outputs: list[Output] = []
         records: dict[names.Version, mirror.SignedRecord] = {}
+        missing = offer.after > names.NO_SERIAL and offer.after > self._admitted()
         for raw in offer.objects:
             try:
                 signed = mirror.verify(raw, self.keyring)
@@ -107,7 +108,7 @@ class Intake:
                 if not outputs:  # one line for an offer, however many are in it
                     outputs.append(_warning("object refused", link, problem.message))
                 continue
-            if below and isinstance(signed, mirror.SignedAdmission):
+            if isinstance(signed, mirror.SignedAdmission) and (below or missing):
                 continue
             if isinstance(signed, mirror.SignedRecord):
                 record = signed.content
@@ -118,6 +119,12 @@ class Intake:
         if offer.body is not None:
             outputs += self._piece(link, offer.body)
         return (*outputs, *self._pull(), *self._flush())
+
+    def _admitted(self) -> names.Serial:
+        """The greatest admission that was taken, durable or not yet."""
+        taken = [one for group in self._staged.values() for one in group] + list(self._storing or ())
+        serials = [one.content.serial for one in taken if isinstance(one, mirror.SignedAdmission)]
+        return max([*serials, self.content.numbers.admission])
 
     def _consider(self, link: names.LinkId, signed: mirror.AnySigned) -> list[Output]:
         match signed:

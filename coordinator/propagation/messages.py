@@ -50,6 +50,10 @@ class ChildKind(enum.StrEnum):
     """A program on the same server, over the Unix socket."""
 
 
+PEOPLE = frozenset({ChildKind.WS, ChildKind.DC})
+"""Those who speak for people: only their requests and answers hold whole documents."""
+
+
 class RoleAck(msgspec.Struct, frozen=True, array_like=True):
     """A role's own part in an ack."""
 
@@ -131,6 +135,9 @@ class Offer(Frame, frozen=True, tag=4):
 
     objects: tuple[bytes, ...]
     body: Chunk | None
+    after: names.Serial = names.NO_SERIAL
+    """Of all admissions in rising order: these follow that one. Who does not have it takes none of them, and says with
+    its next heartbeats how far it is."""
 
 
 class Pull(Frame, frozen=True, tag=5):

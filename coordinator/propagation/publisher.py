@@ -258,7 +258,8 @@ class Publisher:
         if ack is not None and verdict.scope is not Scope.NODE:
             self.remember(peer, ack.epoch)
         welcome = messages.Welcome(messages.PROTOCOL, self._cluster, known, self._due(child), admission)
-        outputs += [events.Authenticated(link), events.Send((link,), welcome), ChildUp(link)]
+        known_as = events.Authenticated(link, frame.kind in messages.PEOPLE)
+        outputs += [known_as, events.Send((link,), welcome), ChildUp(link)]
         return (*outputs, *self._offer((child,)))
 
     def _judge(self, peer: names.ServerId, hello: messages.Hello) -> Admit | Refuse:
