@@ -81,6 +81,7 @@ class Driver:
         self._inbox: deque[object] = deque()
         self._busy = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: set[names.LinkId] = set()
         self._servers: list[serve.Server] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -188,10 +189,10 @@ class Driver:
                 made = self._links.get(link_id)
                 if made is not None:
                     made.close(reason)
-            case events.Authenticated(link_id):
+            case events.Authenticated(link_id, documents):
                 made = self._links.get(link_id)
                 if made is not None:
-                    made.authenticated()
+                    made.authenticated(documents=documents)
             case events.Dial():
                 self._spawn(self._dial(output))
             case events.Store():
@@ -209,11 +210,14 @@ class Driver:
             if made is None:
                 continue
             made.send_encoded(encoded, bulk=bulk)
-            if isinstance(frame, messages.Chunk):
+            if isinstance(frame, messages.Chunk) and link_id not in self._watched:
+                self._watched.add(link_id)
                 self._spawn(self._watch(made))
 
     async def _watch(self, made: link.Link) -> None:
+        """One at a time for each link, however many pieces are written to it."""
         await made.drained()
+        self._watched.discard(made.id)
         self.act(self._machine.drained(made.id, self._ground.clock.monotonic()))
 
     def _store(self, output: events.Store) -> None:

@@ -33,6 +33,10 @@ WRITE_HIGH_BYTES = (
 )  # `drained` waits above this, and returns below a quarter of it: a piece of a body (256 KiB) counts as sent only when it has left
 BULK = messages.Ask | messages.Answer
 BULK_BYTES = 2 * limits.ASK_BYTES  # the largest request and its answer at once; beyond it the peer is slow
+SMALL_BULK_BYTES = limits.WRITE_BUFFER_BYTES  # over a link that carries no documents
+FRAME_OVERHEAD_BYTES = (
+    64  # what Python keeps for a waiting frame beside its bytes; small ones would cost nothing else
+)
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid
 _ROOT_UID = 0
@@ -116,6 +120,7 @@ class Link(asyncio.Protocol):
         self._bulk: deque[bytes] = deque()
         self._bulk_bytes = 0
         self._limit_bytes = limits.FRAME_BYTES_UNAUTHENTICATED
+        self._bulk_limit_bytes = SMALL_BULK_BYTES
         self._reason: str | None = None
         self._loop = asyncio.get_running_loop()
         self._known = self._loop.create_future()
@@ -137,9 +142,11 @@ class Link(asyncio.Protocol):
         """Written and not yet taken by the kernel."""
         return self._transport.get_write_buffer_size() if self.open else 0
 
-    def authenticated(self) -> None:
-        """The peer has said who it is and may: large frames from here on."""
+    def authenticated(self, *, documents: bool = False) -> None:
+        """The peer has said who it is and may: large frames from here on, and whole documents where it is said so."""
         self._limit_bytes = limits.FRAME_BYTES
+        if documents:
+            self._bulk_limit_bytes = BULK_BYTES
         if not self._known.done():
             self._known.set_result(None)
 
@@ -160,9 +167,9 @@ class Link(asyncio.Protocol):
             self._write(data)
             return
         self._bulk.append(data)
-        self._bulk_bytes += len(data)
+        self._bulk_bytes += len(data) + FRAME_OVERHEAD_BYTES
         self._write_bulk()
-        if self._bulk_bytes > BULK_BYTES:
+        if self._bulk_bytes > self._bulk_limit_bytes:
             self.drop("slow")
 
     async def drained(self) -> None:
@@ -247,7 +254,7 @@ class Link(asyncio.Protocol):
     def _write_bulk(self) -> None:
         while self._bulk and self._drained.is_set() and self.open:
             data = self._bulk.popleft()
-            self._bulk_bytes -= len(data)
+            self._bulk_bytes -= len(data) + FRAME_OVERHEAD_BYTES
             self._write(data)
 
     def _take_frames(self) -> None:

@@ -88,6 +88,8 @@ class Authenticated(msgspec.Struct, frozen=True):
     """The peer is known: large frames may pass from here on."""
 
     link: names.LinkId
+    documents: bool = False
+    """Whole documents are asked and answered over it: it is WS or DC with MIC."""
 
 
 class Close(msgspec.Struct, frozen=True):

@@ -62,8 +62,6 @@ Output = (
 )
 _Inner = publisher.Output | asks.Output
 
-_LARGE = frozenset({messages.ChildKind.WS, messages.ChildKind.DC})
-
 
 class Master:
     """See the module."""
@@ -155,7 +153,11 @@ class Master:
 
     def _most(self, link: names.LinkId) -> int:
         """Only WS and DC, who speak for people, ask anything large."""
-        return limits.ASK_BYTES if self.publisher.children[link].hello.kind in _LARGE else asks.DOWNWARD_BYTES
+        return (
+            limits.ASK_BYTES
+            if self.publisher.children[link].hello.kind in messages.PEOPLE
+            else asks.DOWNWARD_BYTES
+        )
 
     def _way(self, server: names.ServerId) -> names.LinkId | None:
         facts = self.convergence.facts.get(server)

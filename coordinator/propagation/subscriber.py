@@ -361,7 +361,8 @@ class Subscriber:
         attempt.phase, attempt.since = _Phase.LINKED, now
         self._round = 0
         self._candidate_at = now + limits.PREFERRED_PARENT_RETRY_S
-        outputs += [events.Authenticated(attempt.link), Up(attempt.link, attempt.parent)]
+        documents = self.me.kind in messages.PEOPLE
+        outputs += [events.Authenticated(attempt.link, documents), Up(attempt.link, attempt.parent)]
         if frame.boot > self.boot:
             outputs.append(RaiseBoot(frame.boot))
         if self.ack != attempt.shown:

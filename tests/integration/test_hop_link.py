@@ -268,6 +268,7 @@ def test_a_whole_document_is_asked_at_once_and_heartbeats_overtake_it(
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
             await parent.until(lambda: parent.links)
             parent.links[0].authenticated()
+            up.authenticated(documents=True)
             part = b"x" * limits.ASK_PART_BYTES
             count = limits.DOCUMENT_BYTES // len(part)
             for number in range(count):
@@ -285,7 +286,7 @@ def test_a_whole_document_is_asked_at_once_and_heartbeats_overtake_it(
 def test_bulk_that_piles_up_without_end_is_slow_too(
     run: Run, ours: authority.Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "BULK_BYTES", 2**21)
+    monkeypatch.setattr(link, "SMALL_BULK_BYTES", 2**21)
 
     async def main() -> None:
         async with listening(ours) as (server, parent):
