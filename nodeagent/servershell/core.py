@@ -381,6 +381,10 @@ class Shell:
         for name in actions.start:
             run = machine.Want(machine.Wanted.RUNNING)
             outputs += self._supervise(name, self.nodes[name].process.handle(run, now))
+        for name in sorted(self.nodes):
+            if self.nodes[name].renewed:
+                self.nodes[name].renewed = False
+                outputs += self._supervise(name, self.nodes[name].process.handle(machine.Renewed(), now))
         if actions.settled:
             outputs += self._settled(wanted, now)
         return outputs

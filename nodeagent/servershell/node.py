@@ -24,6 +24,8 @@ class Node:
         """The newest link of the running process; what an older one still says counts no more."""
         self.given_up = ""
         """Why it is to start with its last good parameters; empty if it need not."""
+        self.renewed = False
+        """Another configuration has come for it since its process was told of one."""
         self.trouble = ""
         """How its process ended last, while it is down unasked."""
         self.restarts = 0
@@ -51,6 +53,7 @@ class Node:
     def configured(self) -> None:
         """Another configuration: what crashed under the old one gets another chance."""
         self.given_up = ""
+        self.renewed = True
 
     def reached(self, version: names.Version) -> messages.Level:
         """How far it is with `version`, by its own word."""

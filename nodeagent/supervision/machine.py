@@ -47,6 +47,7 @@ class Event(enum.Enum):
     SPAWN_FAILED = enum.auto()
     EXITED = enum.auto()
     ADOPTED = enum.auto()
+    RENEWED = enum.auto()
     DUE = enum.auto()
 
 
@@ -76,7 +77,13 @@ TABLE: Mapping[State, Mapping[Event, Action]] = {
     ),
     State.STOPPING: _row(started=Action.STRAY, exited=Action.ENDED, adopted=Action.STRAY, due=Action.KILL),
     State.KILLING: _row(started=Action.STRAY, exited=Action.ENDED, adopted=Action.STRAY, due=Action.KILL),
-    State.BACKOFF: _row(want_stop=Action.REST, started=Action.STRAY, adopted=Action.TAKE, due=Action.SPAWN),
+    State.BACKOFF: _row(
+        want_stop=Action.REST,
+        started=Action.STRAY,
+        adopted=Action.TAKE,
+        renewed=Action.SPAWN,
+        due=Action.SPAWN,
+    ),
 }
 
 
@@ -110,11 +117,15 @@ class Adopted(msgspec.Struct, frozen=True):
     process: effects.ProcessId
 
 
+class Renewed(msgspec.Struct, frozen=True):
+    """It is to run with other parameters: crashes under the old ones count no more, and nobody waits because of them."""
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed; worth sending from `deadline` on."""
 
 
-Input = Want | Started | SpawnFailed | Exited | Adopted | Tick
+Input = Want | Started | SpawnFailed | Exited | Adopted | Renewed | Tick
 
 
 class Spawn(msgspec.Struct, frozen=True):
@@ -195,6 +206,8 @@ class Machine:
                 return ()
             case Tick() if self.deadline is None or now < self.deadline:
                 return ()
+            case Renewed():
+                self._forget_crashes()
             case Started() | SpawnFailed() | Exited() | Adopted() | Tick():
                 pass
         return self._perform(TABLE[self.state][_column(event)], event, now)
@@ -303,6 +316,8 @@ def _column(event: Input) -> Event:
             return Event.EXITED
         case Adopted():
             return Event.ADOPTED
+        case Renewed():
+            return Event.RENEWED
         case Tick():
             return Event.DUE
 

@@ -55,6 +55,10 @@ class AnyHistory(RuleBasedStateMachine):
     def end(self, status: int) -> None:
         self.die(self.living[0], status)
 
+    @rule()
+    def renew(self) -> None:
+        self.feed(machine.Renewed())
+
     @rule(seconds=st.floats(0.0, 100.0))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds

@@ -49,6 +49,7 @@ def test_the_table_has_a_cell_for_every_state_and_event() -> None:
         exited(),
         exited(process=OTHER),
         machine.Adopted(OTHER),
+        machine.Renewed(),
         machine.Tick(),
     ],
 )
@@ -167,3 +168,24 @@ def test_a_stop_during_back_off_ends_it_and_forgets_the_crashes() -> None:
     assert one.handle(STOP, 0.0) == ()
     assert one.state is machine.State.STOPPED
     assert one.handle(RUN, 0.0) == (machine.Spawn(),)
+
+
+def test_other_parameters_start_at_once_and_their_crashes_are_counted_anew() -> None:
+    one = machine.Machine(machine.Policy())
+    one.handle(RUN, 0.0)
+    old: list[machine.Output] = []
+    for now in (1.0, 2.0, 3.0):
+        one.handle(machine.Started(PROCESS), now)
+        old += one.handle(exited(), now)
+        one.handle(machine.Tick(), now + limits.RESTART_BACKOFF_MAX_S)
+    assert any(isinstance(output, machine.CrashLooping) for output in old)
+    one.handle(machine.Started(PROCESS), 4.0)
+    one.handle(exited(), 4.0)
+    assert one.state is machine.State.BACKOFF
+    assert one.handle(machine.Renewed(), 4.0) == (machine.Spawn(),)
+    new: list[machine.Output] = []
+    for now in (5.0, 6.0, 7.0):
+        one.handle(machine.Started(PROCESS), now)
+        new += one.handle(exited(), now)
+        one.handle(machine.Tick(), now + limits.RESTART_BACKOFF_MAX_S)
+    assert [type(output) for output in new].count(machine.CrashLooping) == 1
