@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import fcntl
 import itertools
-import os
 import pathlib
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -17,49 +14,19 @@ import pytest
 
 from coordinator import errors
 from coordinator.store import commands
-from tests import storewriter
+from tests import loopdisk, storewriter
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
-GOING_DOWN = 0x8004587D  # FS_IOC_SHUTDOWN
-NO_LOG_FLUSH = 2
 ROUNDS = 10
 ACKNOWLEDGED_PER_ROUND = 400
 
 
-class LoopDisk:
-    """An ext4 of its own whose power can be cut: what was not synced is gone, as after a real one."""
-
-    def __init__(self, base: pathlib.Path, size_mib: int) -> None:
-        self.image, self.path = base / "disk.img", base / "disk"
-        with self.image.open("wb") as image:
-            image.truncate(size_mib << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(self.image)], check=True)
-        self.path.mkdir()
-        self.power_on()
-
-    def power_on(self) -> None:
-        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.path)], check=True)
-
-    def cut(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.ioctl(descriptor, GOING_DOWN, struct.pack("I", NO_LOG_FLUSH))
-        finally:
-            os.close(descriptor)
-
-    def power_off(self) -> None:
-        deadline = time.monotonic() + 10
-        while subprocess.run(["umount", str(self.path)], stderr=subprocess.DEVNULL, check=False).returncode:
-            assert time.monotonic() < deadline, "the mount is still busy"
-            time.sleep(0.02)
-
-
 @pytest.fixture
-def disk(tmp_path: pathlib.Path) -> Iterator[LoopDisk]:
-    made = LoopDisk(tmp_path, 128)
+def disk(tmp_path: pathlib.Path) -> Iterator[loopdisk.LoopDisk]:
+    made = loopdisk.LoopDisk(tmp_path, 128)
     yield made
-    subprocess.run(["umount", "-l", str(made.path)], stderr=subprocess.DEVNULL, check=False)
+    made.throw_away()
 
 
 class Writer:
@@ -89,7 +56,7 @@ class Writer:
 
 
 @pytest.mark.root
-async def test_power_cuts_lose_nothing_that_was_acknowledged(disk: LoopDisk) -> None:
+async def test_power_cuts_lose_nothing_that_was_acknowledged(disk: loopdisk.LoopDisk) -> None:
     acknowledged: list[int] = []
     for round_ in range(ROUNDS):
         writer = Writer(disk.path / "store", round_ * 1_000_000)
@@ -118,7 +85,7 @@ def fill(ballast: pathlib.Path) -> None:
 
 
 @pytest.mark.root
-async def test_a_full_disk_refuses_and_the_store_recovers_by_itself(disk: LoopDisk) -> None:
+async def test_a_full_disk_refuses_and_the_store_recovers_by_itself(disk: loopdisk.LoopDisk) -> None:
     store = await storewriter.opened(disk.path / "store", create=True)
     ballast = disk.path / "ballast"
     fill(ballast)

@@ -55,10 +55,10 @@ def journal_name(disk: storedisk.FakeFiles) -> str:
 
 def test_entries_term_and_vote_are_read_again() -> None:
     disk = storedisk.FakeFiles()
-    written(disk, 3).append(2, None, None, [])
+    written(disk, 3).append(2, "m1", None, [])
     recovered = found(disk)
     assert [e.index for e in recovered.held.entries] == [1, 2, 3]
-    assert (recovered.term, recovered.vote, recovered.identity) == (2, None, IDENTITY)
+    assert (recovered.term, recovered.vote, recovered.identity) == (2, "m1", IDENTITY)
 
 
 def test_a_cut_removes_what_follows_and_later_entries_take_its_place() -> None:
