@@ -5,6 +5,7 @@ objects are verified again on the way in.
 Law: `take` never lowers a number; `from_ledger(to_ledger(content))` is the same content.
 """
 
+import functools
 from collections.abc import Mapping
 
 import msgspec
@@ -42,7 +43,7 @@ class SignedAdmission(msgspec.Struct, frozen=True):
 AnySigned = SignedTarget | SignedRecord | SignedTrust | SignedAdmission
 
 
-class Content(msgspec.Struct, frozen=True):
+class Content(msgspec.Struct, frozen=True, dict=True):
     """The mirror itself."""
 
     trust: SignedTrust
@@ -59,9 +60,12 @@ class Content(msgspec.Struct, frozen=True):
     def digest(self) -> names.Digest:
         return names.Digest("") if self.target is None else self.target.content.active.digest
 
-    @property
+    @functools.cached_property
     def numbers(self) -> objects.Numbers:
-        """The cursor of every kind; of admissions the greatest seq held, since they travel in that order."""
+        """The cursor of every kind; of admissions the greatest seq held, since they travel in that order.
+
+        Kept, for every heartbeat asks for it and there may be thousands of admissions to look through.
+        """
         return objects.Numbers(
             target=names.NO_SERIAL if self.target is None else self.target.content.serial,
             trust=self.trust.content.serial,
