@@ -30,16 +30,22 @@ def sweep(directory: pathlib.Path) -> int:
     """Kill all that belong to the directory until none is left; how many. Raises `UnseenError`."""
     until = time.monotonic() + GONE_S
     ended: set[observe.Process] = set()
-    while left := belonging(directory):
+    while left := {*belonging(directory), *filter(_runs, ended)}:
         if time.monotonic() > until:
             pids = " ".join(str(process.pid) for process in left)
             raise observe.UnseenError(f"processes of {directory} cannot be killed: {pids}")
-        for process in left:
+        for process in left - ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-        ended.update(left)
+        ended |= left
         time.sleep(LOOK_S)
     return len(ended)
+
+
+def _runs(process: observe.Process) -> bool:
+    """A dying process loses its traces first and its sockets later."""
+    found = procfs.stat(process.pid)
+    return found is not None and found.running and found.start_ticks == process.start_ticks
 
 
 def _bears(pid: int, directory: bytes) -> bool:
