@@ -1,7 +1,8 @@
 """Logs: one JSON object a line, or text on a terminal; the standard library's logging underneath.
 
 A line is a constant phrase and its facts, so that it can be counted and searched. Usual keys: `site server node role
-revision rollout`. Law: no secret is written; a fact whose key sounds like one is hidden, bytes show as their number.
+revision rollout`. Law: no secret is written; a fact whose key sounds like one is hidden, bytes show as their number. What
+a stranger says fills neither the disk (`Flood`) nor steers a terminal.
 """
 
 import logging
@@ -14,6 +15,8 @@ import msgspec
 
 ROOT = "tiercast"
 VALUE_CHARACTERS = 1_000
+FLOOD_LINES = 100  # of one phrase in a window; a herd of children says more, and nobody reads it
+FLOOD_WINDOW_S = 10.0
 _SECRET_WORDS = ("secret", "token", "password", "private", "authorization")
 _FACTS = "facts"
 
@@ -56,6 +59,28 @@ class Log:
             self._logger.log(level, "%s", phrase, extra={_FACTS: self._facts | facts}, exc_info=exception)
 
 
+class Flood(logging.Filter):
+    """Lets so many lines of one phrase through in a window, and counts the others into the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Only of our own logs, whose phrases are constant and few."""
+        if not record.name.startswith(ROOT):
+            return True
+        key = (record.name, record.getMessage())
+        began, count = self._windows.get(key, (record.created, 0))
+        if not 0 <= record.created - began < FLOOD_WINDOW_S:
+            unsaid = max(0, count - FLOOD_LINES)
+            began, count = record.created, 0
+            if unsaid:
+                setattr(record, _FACTS, {**_facts(record), "unsaid": unsaid})
+        self._windows[key] = (began, count + 1)
+        return count < FLOOD_LINES
+
+
 class JsonFormatter(logging.Formatter):
     """One object a line; keys in a fixed order, then the facts."""
 
@@ -80,7 +105,7 @@ class TextFormatter(logging.Formatter):
     """For people at a terminal; facts common to the whole process are left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = "".join(f" {key}={_shown(key, value)}" for key, value in _facts(record).items())
+        facts = "".join(f" {key}={_harmless(_shown(key, value))}" for key, value in _facts(record).items())
         line = f"{_time(record, '%H:%M:%S')} {record.levelname.lower():7} {record.getMessage()}{facts}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -99,6 +124,7 @@ def configure(
     stream = sys.stderr if stream is None else stream
     text = form == "text" or (form == "auto" and stream.isatty())
     outlet = logging.StreamHandler(stream)
+    outlet.addFilter(Flood())
     outlet.setFormatter(TextFormatter() if text else JsonFormatter(dict(facts or {})))
     root = logging.getLogger()
     for old in list(root.handlers):
@@ -121,6 +147,12 @@ def _shown(key: str, value: Fact) -> Fact:
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
     return str(value)[:VALUE_CHARACTERS]
+
+
+def _harmless(value: Fact) -> str:
+    """On one line, and without what a terminal would obey."""
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def _time(record: logging.LogRecord, form: str) -> str:
