@@ -191,13 +191,19 @@ class Master:
         site = topology.site_of_ic(self.served.expanded, child.admit.server)
         if site is None:
             return []
-        rows = tuple(row for row in rollup.rows if self._site(row.server) == site)
-        if rollup.full:
-            self.convergence.rows(link, True, (), now)
+        rows = tuple(self._believed(row, site) for row in rollup.rows if self._concerns(row, site))
+        self.convergence.rows(link, rollup.full, rows, now)
         outputs: list[Output] = []
         for row in rows:
             outputs += self._told(link, row, now)
         return outputs
+
+    def _concerns(self, row: messages.Row, site: names.SiteName) -> bool:
+        """Its own site's servers; of others only that a link has ended (a server that was parked meanwhile)."""
+        return self._site(row.server) == site or (not row.linked and row.server in self.convergence.facts)
+
+    def _believed(self, row: messages.Row, site: names.SiteName) -> messages.Row:
+        return row if self._site(row.server) == site else messages.Row(row.server, False, None)
 
     def _site(self, server: names.ServerId) -> names.SiteName | None:
         admission = self.served.content.admissions.get(server)

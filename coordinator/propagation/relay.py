@@ -61,9 +61,15 @@ class Relay:
     """See the module."""
 
     def __init__(
-        self, me: subscriber.Me, content: mirror.Content, shelf: bodies.Shelf, check: intake.Check
+        self,
+        me: subscriber.Me,
+        content: mirror.Content,
+        shelf: bodies.Shelf,
+        check: intake.Check,
+        floor: names.Version = names.NO_VERSION,
     ) -> None:
-        self.intake = intake.Intake(content, shelf, me.cluster, check)
+        """`floor`: accepted before, where its body is lost; nothing older is taken."""
+        self.intake = intake.Intake(content, shelf, me.cluster, check, floor=floor)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot=0)
         self.reader = gates.Reader()
         self.publisher = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate)

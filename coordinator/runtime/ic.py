@@ -46,7 +46,7 @@ class IcRole:
         except errors.TiercastError as problem:
             raise home.refused(problem, "") from problem
         me = self._home.me(messages.ChildKind.IC, context)
-        self._relay = relay.Relay(me, content, shelf, home.check)
+        self._relay = relay.Relay(me, content, shelf, home.check, floor=book.load().accepted)
         self._driver = driver.Driver(self._relay, self._home.ground(context), self._perform, book)
         self._follow(self._body() or context.view().body)
         self._driver.start()
