@@ -23,7 +23,19 @@ class LoopDisk:
         self.power_on()
 
     def power_on(self) -> None:
-        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.path)], check=True)
+        deadline = time.monotonic() + 10
+        while True:
+            subprocess.run(["mount", "-o", "loop", str(self.image), str(self.path)], check=True)
+            try:
+                list(self.path.iterdir())
+                (self.path / "alive").write_bytes(b"")
+            except OSError:
+                # Another mount namespace still held the one that was cut, and it came back as it was.
+                assert time.monotonic() < deadline, "the disk stays dead"
+                self.power_off()
+                time.sleep(0.2)
+            else:
+                return
 
     def cut(self) -> None:
         descriptor = os.open(self.path, os.O_RDONLY)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import pathlib
-import pickle
 import ssl
 import struct
 import time
@@ -27,8 +26,8 @@ def no_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_args: object) -> None:
         raise AssertionError("pickle was used")
 
-    monkeypatch.setattr(pickle, "loads", refuse)
-    monkeypatch.setattr(pickle, "load", refuse)
+    monkeypatch.setattr("pickle.loads", refuse)
+    monkeypatch.setattr("pickle.load", refuse)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator import effects, errors, limits
 from coordinator.store import commands, mvcc
-from coordinator.store.backends.raft import forwarding, member
+from coordinator.store.backends.raft import forwarding, member, pending
 
 QUORUM_S: Final = 2.0  # how long a caller waits for a leader before it is told that there is no quorum
 DOUBT_S: Final = 6.0  # how long it is tried to learn an outcome: a lost leader and two elections
@@ -39,9 +39,9 @@ class AloneCalls:
         await proposal.accepted
         try:
             return await proposal.result
-        except member.OvertakenError as error:
+        except pending.OvertakenError as error:
             raise errors.NoQuorumError("the command was overtaken") from error
-        except member.InDoubtError as error:
+        except pending.InDoubtError as error:
             raise errors.UnknownOutcomeError("the member stepped down meanwhile") from error
 
     async def barrier(self) -> None:
@@ -120,9 +120,9 @@ class GroupCalls:
         while True:
             try:
                 return await self._route.carry(data), doubtful
-            except (errors.NoQuorumError, member.OvertakenError):
+            except (errors.NoQuorumError, pending.OvertakenError):
                 pass
-            except member.InDoubtError:
+            except pending.InDoubtError:
                 doubtful = True
             if self._clock.monotonic() - started > (DOUBT_S if doubtful else QUORUM_S):
                 if doubtful:

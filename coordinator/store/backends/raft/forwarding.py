@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from coordinator import errors
 from coordinator.store import commands, mvcc
-from coordinator.store.backends.raft import log, member, messages, transport
+from coordinator.store.backends.raft import log, member, messages, pending, transport
 
 SERVED: Final = 1024  # requests of other members under way; more are declined and come again
 _NO_SPACE: Final = "no_space"
@@ -72,7 +72,7 @@ class Forwarding:
         links.send(leader, messages.Ask(ticket))
         try:
             answer = await future
-        except member.InDoubtError as error:
+        except pending.InDoubtError as error:
             raise errors.NoQuorumError("the leader is gone") from error
         finally:
             self._asked.pop(ticket, None)
@@ -106,7 +106,7 @@ class Forwarding:
         waiting: list[tuple[str, asyncio.Future[Any]]] = [*self._proposed.values(), *self._asked.values()]
         for leader, future in waiting:
             if other in (None, leader) and not future.done():
-                future.set_exception(member.InDoubtError())
+                future.set_exception(pending.InDoubtError())
                 future.exception()
 
     async def close(self) -> None:

@@ -11,19 +11,25 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from coordinator import effects, errors
 from coordinator.store import commands, leases, mvcc
 from coordinator.store.backends import replica
-from coordinator.store.backends.raft import core, keeper, log, messages, recovery, snapshot, worker
+from coordinator.store.backends.raft import (
+    core,
+    keeper,
+    log,
+    messages,
+    pending,
+    recovery,
+    snapshot,
+    worker,
+)
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes then waits with them
 SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
 SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
 KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
-RECENT: Final = 256  # results kept for answers that come late; as many entries as come within a round trip
 ENTRY_BYTES: Final = 64  # of a record around an entry
 
 
@@ -31,29 +37,6 @@ class Links(Protocol):
     """How frames reach the other members; may lose any of them."""
 
     def send(self, to: str, frame: messages.Frame) -> None: ...
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """Somebody who proposed what stands at an index, if it is still of that term."""
-
-    term: int
-    result: "asyncio.Future[mvcc.Result]"
-
-
-class Proposal(msgspec.Struct, frozen=True, eq=False):
-    """On its way into the log; `accepted` tells where it came to stand."""
-
-    data: bytes
-    accepted: "asyncio.Future[log.Position]"
-    result: "asyncio.Future[mvcc.Result]"
-
-
-class InDoubtError(Exception):
-    """The leader changed, or can no longer be asked: it may have been done, or may yet be."""
-
-
-class OvertakenError(Exception):
-    """Another entry stands where this one stood: it was not done and never will be."""
 
 
 class Member:
@@ -85,15 +68,12 @@ class Member:
         self.alone = len(identity.members) == 1
         self._leases: leases.LeaseClock | None = None
         self._inputs: deque[messages.Input] = deque()
-        self._proposals: deque[Proposal] = deque()
+        self._proposals: deque[pending.Proposal] = deque()
         self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._moved = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._tickets = 0
-        self._asked: dict[int, Proposal] = {}
-        self._barriers: dict[int, asyncio.Future[int]] = {}
-        self._waiting: dict[int, Waiting] = {}
+        self.pending = pending.Pending()
         self._logged_bytes = 0
         self._snapshot: asyncio.Task[None] | None = None
         self._snapshot_at = self.applied
@@ -101,7 +81,6 @@ class Member:
         self._to_keep: deque[tuple[str, messages.Install]] = deque()
         self._links: Links | None = None
         self._doubt: Callable[[], None] = _nothing
-        self._recent: dict[int, tuple[int, mvcc.Result]] = {}
         self._writing = False
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -113,7 +92,7 @@ class Member:
         self._links = links
         self._doubt = doubt
 
-    async def propose(self, data: bytes) -> Proposal:
+    async def propose(self, data: bytes) -> pending.Proposal:
         """Queue a command; waits while too much is queued."""
         self._check()
         while self._queued_bytes > QUEUE_BYTES:
@@ -124,31 +103,21 @@ class Member:
     async def result_at(self, position: log.Position) -> mvcc.Result:
         """What came of the entry that another member put there; raises OvertakenError, InDoubtError."""
         self._check()
-        if position.index <= self.applied:
-            term, result = self._recent.get(position.index, (0, mvcc.MALFORMED))
-            if term == position.term:
-                return result
-            raise InDoubtError
-        future: asyncio.Future[mvcc.Result] = asyncio.get_running_loop().create_future()
-        self._wait_at(position, future)
-        return await future
+        return await self.pending.result_at(position, self.applied)
 
     async def barrier(self) -> bool:
         """Return once the state holds everything acknowledged before the call; False if no leader says so."""
         self._check()
-        self._tickets += 1
-        ticket = self._tickets
-        confirmed = asyncio.get_running_loop().create_future()
-        self._barriers[ticket] = confirmed
+        ticket, confirmed = self.pending.ask()
         try:
             # A read promises nothing of its own, so it need not wait for the disk.
             self._perform(self.core.handle(messages.Read(ticket), self._clock.monotonic()))
-            index: int = await confirmed
+            index = await confirmed
             await self.applied_to(index)
         except errors.NoQuorumError:
             return False
         finally:
-            self._barriers.pop(ticket, None)
+            self.pending.forget(ticket)
         return True
 
     async def barrier_with_leader(self) -> None:
@@ -264,9 +233,9 @@ class Member:
             return [one for one in given if not _size(one)]  # as if they were lost on the way
         return given
 
-    def _queue(self, data: bytes) -> Proposal:
+    def _queue(self, data: bytes) -> pending.Proposal:
         loop = asyncio.get_running_loop()
-        proposal = Proposal(data, loop.create_future(), loop.create_future())
+        proposal = pending.Proposal(data, loop.create_future(), loop.create_future())
         self._proposals.append(proposal)
         self._queued_bytes += len(data)
         self._wake.set()
@@ -274,24 +243,22 @@ class Member:
 
     async def _propose_batch(self) -> list[messages.Output]:
         """Hand queued commands to the core, once the disk has promised room for them."""
-        batch: list[tuple[int, Proposal]] = []
+        batch: list[pending.Proposal] = []
         size = 0
         while self._proposals and size < BATCH_BYTES:
             proposal = self._proposals.popleft()
+            self._queued_bytes -= len(proposal.data)
             size += len(proposal.data) + ENTRY_BYTES
-            self._tickets += 1
-            batch.append((self._tickets, proposal))
+            batch.append(proposal)
         if not batch:
             return []
-        self._queued_bytes -= sum(len(proposal.data) for _ticket, proposal in batch)
         try:
             await self._reserve(size)
         except errors.NoSpaceError as error:
-            for _ticket, proposal in batch:
-                _refuse(proposal.accepted, errors.NoSpaceError(error.message, hint=error.hint))
+            for proposal in batch:
+                pending.refuse(proposal.accepted, errors.NoSpaceError(error.message, hint=error.hint))
             return []
-        self._asked.update(batch)
-        items = tuple((ticket, proposal.data) for ticket, proposal in batch)
+        items = tuple((self.pending.propose(proposal), proposal.data) for proposal in batch)
         return list(self.core.handle(messages.Propose(items), self._clock.monotonic()))
 
     async def _reserve(self, size_bytes: int) -> None:
@@ -331,55 +298,13 @@ class Member:
                 if self._leases is not None:
                     self._leases.applied(command, result, self.replica.state, now)
             self.applied = entry.index
-            if not self.alone:
-                self._remember(entry, result)
-            waiting = self._waiting.pop(entry.index, None)
-            if waiting is None or waiting.result.done():
-                continue
-            if waiting.term == entry.term:
-                waiting.result.set_result(result)
-            else:
-                _refuse(waiting.result, OvertakenError())
-
-    def _remember(self, entry: log.Entry, result: mvcc.Result) -> None:
-        """A follower may apply an entry before it learns that it was its own."""
-        self._recent[entry.index] = (entry.term, result)
-        self._recent.pop(entry.index - RECENT, None)
-
-    def _wait_at(self, position: log.Position, future: "asyncio.Future[mvcc.Result]") -> None:
-        before = self._waiting.get(position.index)
-        if before is not None:
-            _refuse(before.result, InDoubtError())
-        self._waiting[position.index] = Waiting(position.term, future)
-
-    def _accepted(self, output: messages.Accepted) -> None:
-        proposal = self._asked.pop(output.ticket, None)
-        if proposal is not None:
-            self._wait_at(output.position, proposal.result)
-            if not proposal.accepted.done():
-                proposal.accepted.set_result(output.position)
-
-    def _declined(self, output: messages.Declined) -> None:
-        error = errors.NoQuorumError("no member leads the store now")
-        proposal = self._asked.pop(output.ticket, None)
-        if proposal is not None:
-            _refuse(proposal.accepted, error)
-        barrier = self._barriers.pop(output.ticket, None)
-        if barrier is not None:
-            _refuse(barrier, error)
-
-    def _readable(self, output: messages.Readable) -> None:
-        barrier = self._barriers.pop(output.ticket, None)
-        if barrier is not None and not barrier.done():
-            barrier.set_result(output.index)
+            self.pending.applied(entry, result)
 
     def _took_office(self, output: messages.Office) -> None:
         self._leases = (
             leases.LeaseClock(self.replica.state, self._clock.monotonic()) if output.leading else None
         )
-        for waiting in self._waiting.values():
-            _refuse(waiting.result, InDoubtError())
-        self._waiting.clear()
+        self.pending.doubt()
         self._doubt()
 
     def _sent(self, output: messages.Send) -> None:
@@ -471,12 +396,9 @@ class Member:
         """Nobody waits for ever."""
         if self._timer is not None:
             self._timer.cancel()
-        for proposal in [*self._proposals, *self._asked.values()]:
-            _refuse(proposal.accepted, error)
-        for waiting in self._waiting.values():
-            _refuse(waiting.result, errors.UnknownOutcomeError("the store stopped before it knew"))
-        for barrier in self._barriers.values():
-            _refuse(barrier, errors.NoQuorumError("the store has stopped"))
+        for proposal in self._proposals:
+            pending.refuse(proposal.accepted, error)
+        self.pending.end(error)
         self.replica.close()
         self._tell_moved()
 
@@ -487,12 +409,6 @@ class Member:
 
 def _nothing() -> None:
     """Nobody waits for other members in a group of one."""
-
-
-def _refuse(future: "asyncio.Future[Any]", error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # whoever asked may have gone
 
 
 def _size(given: messages.Input) -> int:
@@ -508,8 +424,8 @@ _PERFORM: Final[dict[type[messages.Output], Callable[[Member, Any], None]]] = {
     messages.SendPiece: Member._send_piece,  # noqa: SLF001
     messages.KeepPiece: Member._keep_piece,  # noqa: SLF001
     messages.Commit: Member._commit,  # noqa: SLF001
-    messages.Accepted: Member._accepted,  # noqa: SLF001
-    messages.Declined: Member._declined,  # noqa: SLF001
-    messages.Readable: Member._readable,  # noqa: SLF001
+    messages.Accepted: lambda member, output: member.pending.accepted(output),
+    messages.Declined: lambda member, output: member.pending.declined(output),
+    messages.Readable: lambda member, output: member.pending.readable(output),
     messages.Office: Member._took_office,  # noqa: SLF001
 }
