@@ -4,7 +4,6 @@ A violation raises `ViolationError` at the event that shows it, so that the run 
 """
 
 import collections
-from collections.abc import Mapping
 
 import msgspec
 
@@ -133,10 +132,8 @@ class Checks:
             ack in said, "I5", f"{tier} holds {ack} of {self.names.get(server, server)}, which said {said}"
         )
 
-    def believes(
-        self, picture: convergence.Convergence, alive: Mapping[names.ServerId, bool], now: float
-    ) -> None:
-        """MIC counts as ready only what runs now, or ran until a moment ago."""
+    def believes(self, picture: convergence.Convergence, now: float, *, steady: bool) -> None:
+        """MIC counts as ready only what runs now, or, while nobody stands still, ran until a moment ago."""
         for server, facts in picture.facts.items():
             if facts.ack is not None:
                 self.holds("mic", server, facts.ack)
@@ -144,7 +141,7 @@ class Checks:
                 continue
             name = self.names[server]
             self.expect(bool(facts.links), "I5", f"{name} counts as ready without a link")
-            if picture.asked[server].leaving:
+            if picture.asked[server].leaving or not steady:
                 continue
             for role, how in self.wanted(picture.digest, name).items():
                 ended = self._ran.get((name, role), {}).get(how, 0.0)

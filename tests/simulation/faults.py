@@ -57,7 +57,8 @@ class Faults:
         self._world.ground.disk_delay_s.clear()
         for server in self._world.servers.values():
             server.spawns_fail = 0
-            server.disk.cut_in = None
+            for disk in (server.disk, *server.states.values()):
+                disk.cut_in = None
             server.up = True
             server.start()
 

@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from coordinator import names
+from coordinator import limits, names
 from coordinator.hop import ledger
 from coordinator.propagation import events, messages
 from tests.simulation import checkers, disk, engine, network
 
 TICK_MIN_S = 0.001
+NOTICE_S = limits.SILENT_S + limits.HEARTBEAT_S
 TICKS_PER_S = 100  # a machine that wants more has a deadline that it does not serve
 
 
@@ -25,7 +26,13 @@ class Ground:
         self.checks = checks
         self.disk_delay_s: dict[str, float] = {}
         """The longest time that a store takes, by host."""
+        self.steady_from = 0.0
+        """Until then some process stood still, or has not yet noticed who was silent meanwhile."""
         self.power_cut: Callable[[str], None] = lambda _host: None
+
+    def stands_still(self, duration_s: float) -> None:
+        """A process does nothing for so long; what it hears afterwards looks fresh to it."""
+        self.steady_from = max(self.steady_from, self.engine.now + duration_s + NOTICE_S)
 
 
 class Machine(Protocol):
@@ -155,6 +162,7 @@ class Process:
             self._stored(store)
         else:
             wait = self.ground.engine.rng.uniform(0.0, slow)
+            self.ground.stands_still(wait)
             self.ground.engine.after(wait, lambda: self._stored(store))
 
     def _stored(self, store: events.Store) -> None:
@@ -176,6 +184,7 @@ class Process:
     def pause(self, duration_s: float) -> None:
         """It stands still, and then goes on as if nothing had happened."""
         self._stalls += 1
+        self.ground.stands_still(duration_s)
         self.ground.engine.after(duration_s, self._resume)
 
     def _resume(self) -> None:

@@ -5,8 +5,9 @@ import random
 from tests.simulation import faults, world
 
 START_S = 60.0
-TROUBLE_S = 150.0
+TROUBLE_S = 120.0
 FAULT_EVERY_S = 4.0
+REST_S = 8.0
 CONVERGE_S = 90.0
 """Bound of the last phase: a role's restart back-off (30 s), a ready time-out of a role that a node still waits for, and
 the way of a change to and fro."""
@@ -34,4 +35,6 @@ def run(seed: int, trouble_s: float = TROUBLE_S) -> tuple[world.World, float]:
     stage.design.well()
     stage.design.turn(10_000)
     assert stage.apply() is not None, "no MIC after the last fault"
-    return stage, stage.settle(CONVERGE_S)
+    took = stage.settle(CONVERGE_S)
+    stage.rest(REST_S)
+    return stage, took

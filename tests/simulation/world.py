@@ -3,6 +3,8 @@
 The world composes and observes; what goes wrong is decided by `faults` or by a story.
 """
 
+import collections
+
 import msgspec
 
 from coordinator import limits, names
@@ -24,6 +26,7 @@ from tests.simulation import (
 )
 
 LOOK_S = 0.5
+QUIET = frozenset({"Heartbeat"})
 
 
 class Figures(msgspec.Struct):
@@ -53,6 +56,7 @@ class World:
         self.design = design
         self.applies = 0
         self.faults = 0
+        self._frames: collections.Counter[str] = collections.Counter()
         mic = objects.ParentAddress(
             names.ServerName(documents.MASTER), documents.MIC_ADDRESS, limits.PORT_MIC
         )
@@ -134,6 +138,19 @@ class World:
         )
         return self.engine.now - began
 
+    def rest(self, duration_s: float) -> None:
+        """With nothing left to do, nothing but signs of life crosses any hop, and every mirror is complete."""
+        self.engine.run(self.engine.now + duration_s)
+        self._frames.clear()
+        self.engine.run(self.engine.now + duration_s)
+        busy = {kind: count for kind, count in self._frames.items() if kind not in QUIET}
+        self.checks.expect(not busy, "quiet", f"in {duration_s:.0f} s of rest there were {busy}")
+        theirs = {server: one.raw for server, one in self.office.content.admissions.items()}
+        for relay in self.relays.values():
+            if relay.alive:
+                mine = {server: one.raw for server, one in relay.machine.content.admissions.items()}
+                self.checks.expect(mine == theirs, "mirror", f"{relay.tier} has other admissions than MIC")
+
     # --- the picture ----------------------------------------------------------------------------------------------
 
     @property
@@ -182,9 +199,9 @@ class World:
     def _look(self) -> None:
         picture = self.picture
         if picture is not None:
-            alive = {one.id: one.up for one in self.servers.values()}
             self.checks.counts(picture)
-            self.checks.believes(picture, alive, self.engine.now)
+            steady = self.engine.now >= self.ground.steady_from
+            self.checks.believes(picture, self.engine.now, steady=steady)
         if self.mic is not None:
             late = [n for n, since in self.mic.asked.items() if self.engine.now - since > 45.0]
             self.checks.expect(not late, "asks", f"asks {late} have no end")
@@ -196,6 +213,7 @@ class World:
         self.engine.after(LOOK_S, self._look)
 
     def _watched(self, process_: network.Peer, frame: messages.AnyFrame) -> None:
+        self._frames[type(frame).__name__] += 1
         if isinstance(frame, messages.Rollup):
             for row in frame.rows:
                 if row.ack is not None:
