@@ -12,6 +12,7 @@ from bench.demo import editions, observe, place, show, world
 from bench.demo.observe import UnseenError
 
 READY_S = 30.0
+WAIT = "60s"  # an apply that has not settled by then names who it waits for
 LOOK_S = 0.1
 NORTH = "north"
 
@@ -47,7 +48,7 @@ class Story:
 
     def apply_words(self, edition: editions.Edition, level: str) -> tuple[str, ...]:
         """The command that makes it active."""
-        return ("apply", str(self.file(edition)), "--yes", "--wait", level)
+        return ("apply", str(self.file(edition)), "--yes", "--wait", level, "--timeout", WAIT)
 
     # --- who runs -------------------------------------------------------------------------------------------------
 
