@@ -4,7 +4,10 @@ import importlib
 
 import click
 
-COMMANDS = {"propagation": "bench.propagation.command:propagation"}
+COMMANDS = {
+    "propagation": "bench.propagation.command:propagation",
+    "store": "bench.store.command:store",
+}
 
 
 class _Group(click.Group):

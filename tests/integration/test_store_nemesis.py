@@ -179,7 +179,7 @@ async def test_kills_and_freezes_leave_one_order_of_everything_and_lose_nothing(
 
 @pytest.mark.root
 async def test_power_that_goes_for_all_members_at_once_loses_nothing(tmp_path: pathlib.Path) -> None:
-    disk = loopdisk.LoopDisk(tmp_path, 128)
+    disk = loopdisk.LoopDisk(tmp_path, 64)
     base = disk.path / "group"
     base.mkdir()
     nodes = await prepared(base, tmp_path)
@@ -192,7 +192,6 @@ async def test_power_that_goes_for_all_members_at_once_loses_nothing(tmp_path: p
             disk.cut()
             for node in nodes:
                 node.kill()
-            disk.power_off()
             disk.power_on()
         history = history_of(nodes)
         history.check()

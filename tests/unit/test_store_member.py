@@ -146,3 +146,19 @@ async def test_a_sealed_store_refuses_everything_but_reading(tmp_path: pathlib.P
             await store.commit(commands.Txn(success=(commands.put(b"/k", b""),)))
         assert await store.get(b"/k") is not None
         assert (await store.status()).sealed
+
+
+async def test_snapshots_one_right_after_the_other_do_not_take_each_others_files(
+    tmp_path: pathlib.Path,
+) -> None:
+    async with await open_store(tmp_path / "s", create=True) as store:
+        await store.commit(commands.Txn(success=(commands.put(b"/k", bytes(100_000)),)))
+
+        async def write() -> None:
+            for number in range(20):
+                await store.commit(commands.Txn(success=(commands.put(b"/n/%d" % number, b"v"),)))
+
+        await asyncio.gather(write(), *(store.take_snapshot() for _ in range(20)))
+        assert (await store.check()).findings == ()
+    async with await open_store(tmp_path / "s") as store:
+        assert len((await store.scan(b"/n/")).items) == 20

@@ -274,7 +274,7 @@ class Core:
         if self.lead is None or self.log.term_at(given.position.index) != given.position.term:
             return []
         self.lead.persisted(given.position.index)
-        return self._advance(self.lead)
+        return [*self._advance(self.lead), *self.lead.announce(self.commit)]
 
     def _appended(self, sender: str, answer: messages.Appended, now: float) -> list[messages.Output]:
         if answer.term > self.term:
@@ -282,7 +282,8 @@ class Core:
         if self.lead is None or answer.term < self.term:
             return []
         outputs = self.lead.appended(sender, answer, now, self.commit)
-        return [*outputs, *self._advance(self.lead), *self.lead.replicate(self.commit)]
+        outputs += self._advance(self.lead)
+        return [*outputs, *self.lead.replicate(self.commit), *self.lead.announce(self.commit)]
 
     def _installed(self, sender: str, answer: messages.Installed, now: float) -> list[messages.Output]:
         if answer.term > self.term:

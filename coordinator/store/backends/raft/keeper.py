@@ -1,12 +1,12 @@
 """Keeps a member's journal short, and moves snapshots to and from other members.
 
-It decides nothing of Raft. Law: one snapshot at a time, encoded and written off the event loop; what it replaces goes
-only once it is durable.
+It decides nothing of Raft. Law: one at a time, from the first byte written to the last file removed, off the event loop;
+what a snapshot replaces goes only once it is durable.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from coordinator.store import mvcc
 from coordinator.store.backends.raft import log, messages, recovery, snapshot, transfer, worker
@@ -22,11 +22,11 @@ class Keeper:
         self._disk = disk
         self._incoming = transfer.Incoming(opened.directory)
         self._outgoing = transfer.Outgoing(opened.directory)
-        self._task: asyncio.Task[Any] | None = None
+        self._moving = asyncio.Lock()
 
     @property
     def busy(self) -> bool:
-        return self._task is not None and not self._task.done()
+        return self._moving.locked()
 
     async def take(self, header: snapshot.Header, state: mvcc.State) -> None:
         """Write a snapshot and let go of everything before it. Raises OSError."""
@@ -34,16 +34,14 @@ class Keeper:
         def write() -> None:
             snapshot.write(self._opened.directory, header, snapshot.encode(header, state))
 
-        await self.undisturbed(write)
-        await self._disk.run(lambda: self._let_go(header.end.index))
+        async with self._moving:
+            await asyncio.to_thread(write)
+            await self._disk.run(lambda: self._let_go(header.end.index))
 
     async def undisturbed(self, act: Callable[[], T]) -> T:
         """Do something with the files, in a thread, while no snapshot moves them."""
-        while self._task is not None and not self._task.done():
-            await asyncio.wait([self._task])
-        task = asyncio.get_running_loop().create_task(asyncio.to_thread(act))
-        self._task = task
-        return await task
+        async with self._moving:
+            return await asyncio.to_thread(act)
 
     async def piece(self, wanted: messages.SendPiece) -> messages.Install | None:
         """The piece to send, if there is a snapshot."""
@@ -59,13 +57,13 @@ class Keeper:
         def act() -> None:
             transfer.install(self._opened.directory, self._opened.writer, end, last)
 
-        await self.undisturbed(lambda: None)
-        await self._disk.run(act)
-        await self._disk.run(lambda: self._let_go(end.index))
+        async with self._moving:
+            await self._disk.run(act)
+            await self._disk.run(lambda: self._let_go(end.index))
 
     async def close(self) -> None:
-        if self._task is not None:
-            await asyncio.wait([self._task])
+        async with self._moving:
+            pass
         self._incoming.close()
         self._outgoing.close()
 

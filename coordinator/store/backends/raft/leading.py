@@ -37,6 +37,8 @@ class Progress(msgspec.Struct):
     beats: int = 0
     """Since anything that was under way was answered."""
     round: int = 0
+    told: int = 0
+    """The commit index it was last sent."""
     piece_offset: int = -1
     piece_end: log.Position | None = None
 
@@ -105,6 +107,14 @@ class Leading:
             ):
                 outputs += self._entries(member, progress, commit)
         return outputs
+
+    def announce(self, commit: int) -> list[messages.Output]:
+        """Tell followers of a commit that nothing else told them of: callers may wait for it there."""
+        return [
+            self._beat(member, progress, commit)
+            for member, progress in self.others.items()
+            if progress.mode is Mode.STREAM and progress.told < min(commit, progress.match)
+        ]
 
     def lost(self, member: str, commit: int) -> list[messages.Output]:
         """What was under way to it may never have arrived: find out where it stands."""
@@ -195,6 +205,7 @@ class Leading:
             place = self._log.prev.index
         term = self._log.term_at(place)
         prev = self._log.prev if term is None else log.Position(place, term)
+        progress.told = min(commit, prev.index)
         return messages.Send(member, messages.Append(self._term, prev, (), commit, self._round), early=True)
 
     def _entries(self, member: str, progress: Progress, commit: int) -> list[messages.Output]:
@@ -207,5 +218,6 @@ class Leading:
         # A large entry weighs as many small appends: that much of it may be on its way at once.
         progress.under_way += 1 + sum(len(entry.data) for entry in entries) // APPEND_BYTES
         progress.next = entries[-1].index + 1
+        progress.told = max(progress.told, min(commit, progress.next - 1))
         message = messages.Append(self._term, prev, entries, commit, self._round)
         return [messages.Send(member, message, early=True)]

@@ -46,6 +46,11 @@ class RaftStore:
         self._closed = False
 
     @property
+    def member(self) -> str:
+        """The own id."""
+        return self._member.opened.identity.member
+
+    @property
     def empty(self) -> bool:
         """Nothing was ever put into it, as far as this member has applied."""
         return self._state.revision == 0

@@ -1,0 +1,57 @@
+"""What is asked of every store: puts of one size, one after the other or from many clients at once."""
+
+import asyncio
+import time
+from typing import Protocol
+
+import msgspec
+
+SIZES = (100, 64 * 1024, 512 * 1024)
+KEYS = 64  # per client; the same ones again and again, as a lease or an ack would be
+
+
+class Puts(Protocol):
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Return once it is durable."""
+        ...
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One measurement."""
+
+    system: str
+    members: int
+    clients: int
+    size_bytes: int
+    puts: int
+    puts_per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+async def measure(store: Puts, label: tuple[str, int], clients: int, size_bytes: int, seconds: float) -> Row:
+    """Put for so long."""
+    ends = time.monotonic() + seconds
+    taken: list[float] = []
+    value = bytes(size_bytes)
+
+    async def client(number: int) -> None:
+        at = 0
+        while (began := time.monotonic()) < ends:
+            at += 1
+            await store.put(b"/bench/%d/%d" % (number, at % KEYS), value)
+            taken.append(time.monotonic() - began)
+
+    began = time.monotonic()
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    elapsed = time.monotonic() - began
+    taken.sort()
+    return Row(
+        *label,
+        clients,
+        size_bytes,
+        len(taken),
+        round(len(taken) / elapsed, 1),
+        round(taken[len(taken) // 2] * 1000, 3),
+        round(taken[len(taken) * 99 // 100] * 1000, 3),
+    )
