@@ -6,6 +6,7 @@ rejected command changes nothing; the revision rises by one with a command that 
 snapshot + tail of the log == the whole log.
 """
 
+import bisect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -183,12 +184,18 @@ def _known(state: State, request: commands.RequestId | None) -> Result | None:
     session = state.sessions.get(id_key(request.session))
     if session is None:
         return Rejected("session_unknown", "the session was forgotten")
-    for outcome in session.outcomes:
-        if outcome.number == request.number:
-            return Applied(port.TxnResult(outcome.succeeded, outcome.revision, repeated=True))
+    at = _place(session.outcomes, request.number)
+    if at < len(session.outcomes) and session.outcomes[at].number == request.number:
+        outcome = session.outcomes[at]
+        return Applied(port.TxnResult(outcome.succeeded, outcome.revision, repeated=True))
     if request.number < max(session.settled, request.settled) or _overtaken(session, request.number):
         return Rejected("request_forgotten", "the outcome of this request was forgotten")
     return None
+
+
+def _place(outcomes: tuple[Outcome, ...], number: int) -> int:
+    """Where the number stands, or would stand, among outcomes in order."""
+    return bisect.bisect_left(outcomes, number, key=lambda outcome: outcome.number)
 
 
 def _overtaken(session: Session, number: int) -> bool:
@@ -202,18 +209,14 @@ def _remember(state: State, request: commands.RequestId | None, result: port.Txn
     session = state.sessions.get(key)
     assert session is not None, "checked before the command was performed"
     settled = max(session.settled, request.settled)
-    outcomes = sorted(
-        (
-            *(o for o in session.outcomes if o.number >= settled),
-            Outcome(request.number, result.succeeded, result.revision),
-        ),
-        key=lambda outcome: outcome.number,
-    )
-    forgotten = outcomes[: -limits.STORE_REQUESTS]
-    if forgotten:
-        settled = max(settled, forgotten[-1].number + 1)
+    outcomes = session.outcomes[_place(session.outcomes, settled) :]
+    at = _place(outcomes, request.number)
+    outcome = Outcome(request.number, result.succeeded, result.revision)
+    outcomes = (*outcomes[:at], outcome, *outcomes[at:])
+    if len(outcomes) > limits.STORE_REQUESTS:
+        settled = max(settled, outcomes[-limits.STORE_REQUESTS].number)
     counter = state.counter + 1
-    kept = Session(counter, settled, tuple(outcomes[-limits.STORE_REQUESTS :]))
+    kept = Session(counter, settled, outcomes[-limits.STORE_REQUESTS :])
     return msgspec.structs.replace(state, counter=counter, sessions=state.sessions.put(key, kept))
 
 
