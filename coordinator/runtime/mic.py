@@ -4,6 +4,7 @@ One member: nobody else can open the directory, so taking office is all there is
 host starts it anew from the store, whenever its picture of the store has become doubtful.
 """
 
+import functools
 import pathlib
 
 import anyio
@@ -12,11 +13,13 @@ import msgspec
 from coordinator import errors, limits, role
 from coordinator.config import kinds
 from coordinator.hop import driver
-from coordinator.host import catalogue, disk
-from coordinator.runtime import home
+from coordinator.host import catalogue, disk, logs, settings
+from coordinator.runtime import home, store_socket
 from coordinator.store.backends.raft import store as raft
 from coordinator.tiers import desk, mic, seed, standing, taking
 from coordinator.trust import authority
+
+_LOG = logs.Log("mic")
 
 
 class _Running(msgspec.Struct, frozen=True):
@@ -61,6 +64,18 @@ class MicRole:
         self._driver.start()
         context.background(served.run)
         context.background(self._watch)
+        context.background(functools.partial(self._answer_here, context, self._store))
+
+    async def _answer_here(self, context: role.Context, store: raft.RaftStore) -> None:
+        """Commands of this machine ask about the store; without that everything else goes on."""
+        served = store_socket.Served(
+            store.member, lambda: self.report().code or "active", store.status, store.snapshot
+        )
+        path = settings.Layout(context.server_directory).socket(store_socket.NAME)
+        try:
+            await store_socket.serve(path, served)
+        except OSError as problem:
+            _LOG.warning("no socket for store commands", reason=str(problem))
 
     async def _watch(self) -> None:
         assert self._driver is not None

@@ -1,0 +1,74 @@
+"""`tiercast store ...`: MIC's store on the machine of one of its members.
+
+`status` and `snapshot` ask the running MIC, and read the files where none runs; everything else wants MIC stopped and
+says so. Errors are raised as `TiercastError`; the command line turns them into sentences and exit codes.
+"""
+
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+import click
+
+from coordinator.host import settings
+
+if TYPE_CHECKING:
+    from coordinator.runtime import store_work
+
+_DIR = click.option(
+    "--dir",
+    "directory",
+    default=None,
+    help="The server's directory (default /var/lib/tiercast, or TIERCAST_DIR).",
+)
+_OUTPUT = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="Write it here; an existing file is never overwritten.",
+)
+
+
+@click.group()
+def store() -> None:
+    """MIC's store on this machine: look at it, check it, save it, put it back."""
+
+
+def _at(directory: str | None) -> "store_work.StoreAt":
+    from coordinator.runtime import store_work  # noqa: PLC0415 heavy, and only these commands need it
+
+    return store_work.find(settings.Layout(settings.read(os.environ, {"dir": directory}).dir))
+
+
+@store.command()
+@_DIR
+def status(directory: str | None) -> None:
+    """Members, leader, revision, size and lag; of the running MIC, or from the files where none runs."""
+    for line in _at(directory).status():
+        click.echo(line)
+
+
+@store.command()
+@_DIR
+def check(directory: str | None) -> None:
+    """Read every record and verify every checksum, digest and signature; MIC must be stopped."""
+    for line in _at(directory).check():
+        click.echo(line)
+
+
+@store.command()
+@_OUTPUT
+@_DIR
+def snapshot(output: pathlib.Path, directory: str | None) -> None:
+    """Write all of the store to one file, as of one moment; MIC may run meanwhile."""
+    click.echo(_at(directory).snapshot(output.absolute()))
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False))
+@_DIR
+def restore(file: pathlib.Path, directory: str | None) -> None:
+    """Make a store of one member from a snapshot, where there is none; MIC must be stopped."""
+    for line in _at(directory).restore(file):
+        click.echo(line)
