@@ -17,6 +17,7 @@ from coordinator.propagation import messages
 
 _LEVEL = 3
 _ENCODINGS_KEPT = 20  # full and delta of each of MIC's four bodies: no order of pulls makes one twice
+_BASE_BYTES_MIN = 8  # zstd takes no shorter prefix
 _WINDOW_LOG_MIN = 17
 _WINDOW_LOG_MAX = 27  # 128 MiB covers prefix and body at the bound of a document (2 x 32 MiB)
 
@@ -47,6 +48,8 @@ def decode(data: bytes, base: bytes | None, size_bytes: int) -> bytes:
         size_bytes + (0 if base is None else len(base))
     )  # lest a small body claim 128 MiB
     options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: window_log}
+    if base is not None and len(base) < _BASE_BYTES_MIN:
+        raise errors.ProtocolError(f"a delta against next to nothing (got {len(base)} bytes)")
     prefix = None if base is None else zstd.ZstdDict(base, is_raw=True).as_prefix
     try:
         decompressor = zstd.ZstdDecompressor(zstd_dict=prefix, options=options)
@@ -98,7 +101,7 @@ class Shelf:
         """The piece at `offset`, as a delta if `base` is here too; None if there is no such body or piece."""
         if digest not in self._bodies:
             return None
-        used = base if names.Digest(base) in self._bodies else ""
+        used = base if len(self._bodies.get(names.Digest(base), b"")) >= _BASE_BYTES_MIN else ""
         encoding = self._encoding(digest, used)
         if not 0 <= offset < len(encoding):
             return None
