@@ -1,9 +1,12 @@
 """The durable copy of a tier: the newest signed objects, the last bodies, and a boot counter.
 
 It keeps bytes and understands none but the number of the target, which it never lets fall. Whoever loads verifies.
+Two files change what counts: `head` holds everything, `newest` lies on the head of its own number and replaces target and
+record, which move with every revision, while the rest (thousands of admissions at an IC) seldom does. A small body stands
+in `newest` too, a large one in a file of its own: a small revision costs one durable write.
 Law: after a crash at any point `load` gives the objects last stored or those being stored, never fewer than were
-acknowledged and never a mixture: the body is durable first, then all objects change with one small file. Whatever fails
-its check is set aside as `.damaged` and reported, never returned.
+acknowledged and never a mixture: a large body is durable first, then all that changes changes with one file. Whatever
+fails its check is set aside as `.damaged` and reported, never returned; without `newest` no older target takes its place.
 """
 
 import hashlib
@@ -21,12 +24,14 @@ from coordinator.propagation import mirror, objects
 from coordinator.trust import signing
 
 HEAD = "head"
+NEWEST = "newest"
 BOOT = "boot"
 BODIES = "bodies/"
 _BODY_SUFFIX = ".zst"
 _DAMAGED_SUFFIX = ".damaged"
 _MAGIC = b"TCL1"
 _CRC_BYTES = 4
+_MOVING = frozenset({mirror.TARGET_KEY, mirror.RECORD_KEY})
 _BODY_NAME = re.compile(r"bodies/([0-9a-f]{64})\.zst")
 
 _T = TypeVar("_T")
@@ -49,11 +54,16 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 class _Head(msgspec.Struct, frozen=True, array_like=True):
-    """The one file that changes what counts."""
+    """What counts, whole; or, in `newest`, the part of it that moves."""
 
     accepted: names.Version
     objects: Mapping[str, bytes]
     bodies: tuple[names.Digest, ...]
+    """All, the newest last."""
+    number: int = 0
+    """Rises with every head; `newest` has that of the head it lies on."""
+    small: Mapping[names.Digest, bytes] = {}
+    """Those of the bodies that stand here, compressed; none in `head`."""
 
 
 _EMPTY = _Head(names.NO_VERSION, {}, ())
@@ -62,14 +72,27 @@ _EMPTY = _Head(names.NO_VERSION, {}, ())
 class Ledger:
     """Below one directory, which no other process writes. Raises `OSError` as the disk does; nothing is retried."""
 
-    def __init__(self, disk: effects.Disk) -> None:
-        """Raises `DamagedError` on files that are whole and of another version: to start empty would forget them."""
+    def __init__(self, disk: effects.Disk, *, small_bytes: int = limits.INLINE_BYTES) -> None:
+        """Raises `DamagedError` on files that are whole and of another version: to start empty would forget them.
+
+        Bodies of at most `small_bytes`, compressed, get no file of their own.
+        """
         self._disk = disk
+        self._small_bytes = small_bytes
         self._damaged: list[str] = []
         head = self._read(HEAD, _Head)
-        self._head = _EMPTY if head is None else head
+        self._head = self._with_newest(_EMPTY if head is None else head)
         boot = self._read(BOOT, int)
         self._boot = 0 if boot is None else boot
+
+    def _with_newest(self, head: _Head) -> _Head:
+        newest = self._read(NEWEST, _Head)
+        if newest is not None and head.number and newest.number == head.number:
+            return msgspec.structs.replace(newest, objects={**head.objects, **newest.objects})
+        if NEWEST in self._damaged:
+            still = {key: raw for key, raw in head.objects.items() if key not in _MOVING}
+            return msgspec.structs.replace(head, objects=still)
+        return head
 
     def load(self) -> Contents:
         """All but the bodies themselves."""
@@ -78,6 +101,9 @@ class Ledger:
 
     def body(self, digest: names.Digest) -> bytes | None:
         """The body, its digest checked; None if there is none, or it is damaged and was set aside."""
+        small = self._head.small.get(digest)
+        if small is not None:
+            return _decompressed(small)
         name = _body_name(digest)
         data = self._disk.read(name)
         if data is None:
@@ -99,21 +125,42 @@ class Ledger:
         Of the bodies the last `BODIES_KEPT_BY_MIRROR` stay, and those in `keep` however old.
         """
         shelf = [digest for digest in self._shelf() if body is None or digest != body[0]]
+        small = dict(self._head.small)
+        moving = self._head.number > 0 and _MOVING.issuperset(changed)
         if body is not None:
             digest, data = body
             assert hashlib.sha256(data).hexdigest() == digest
-            self._disk.write(_body_name(digest), zstd.compress(data))
+            packed = zstd.compress(data)
+            if moving and len(packed) <= self._small_bytes:
+                small[digest] = packed
+            else:
+                self._disk.write(_body_name(digest), packed)
             shelf.append(digest)
         kept = tuple(d for d in shelf if d in keep or d in shelf[-limits.BODIES_KEPT_BY_MIRROR :])
         accepted = _accepted(changed, self._head.accepted)
         assert accepted >= self._head.accepted, (
             f"accepted would fall (got {accepted}, have {self._head.accepted})"
         )
-        head = _Head(accepted, {**self._head.objects, **changed}, kept)
-        self._disk.write(HEAD, _sealed(msgspec.msgpack.encode(head)))
-        self._head = head
-        for digest in set(shelf) - set(kept):
+        held = {digest: packed for digest, packed in small.items() if digest in kept}
+        after = _Head(accepted, {**self._head.objects, **changed}, kept, self._head.number, held)
+        self._write(after, moving=moving)
+        for digest in set(shelf).difference(kept, small):
             self._disk.remove(_body_name(digest))
+
+    def _write(self, head: _Head, *, moving: bool) -> None:
+        """One file, by which all that changes becomes true. A head holds no bodies: what damages one spares the other."""
+        if moving:
+            moved = {key: raw for key, raw in head.objects.items() if key in _MOVING}
+            self._put(NEWEST, msgspec.structs.replace(head, objects=moved))
+        else:
+            for digest, packed in head.small.items():
+                self._disk.write(_body_name(digest), packed)
+            head = msgspec.structs.replace(head, number=head.number + 1, small={})
+            self._put(HEAD, head)
+        self._head = head
+
+    def _put(self, name: str, head: _Head) -> None:
+        self._disk.write(name, _sealed(msgspec.msgpack.encode(head)))
 
     def next_boot(self) -> int:
         """The number of this start: greater than any before it, durable before it is used."""
@@ -129,7 +176,7 @@ class Ledger:
     def _shelf(self) -> Sequence[names.Digest]:
         """Digests of the body files, oldest first; those the head does not know (a crash, a lost head) count as old."""
         found = [match[1] for match in map(_BODY_NAME.fullmatch, self._disk.names(BODIES)) if match]
-        there = {names.Digest(digest) for digest in found}
+        there = {names.Digest(digest) for digest in found}.union(self._head.small)
         known = [digest for digest in self._head.bodies if digest in there]
         return [*sorted(there.difference(known)), *known]
 

@@ -67,6 +67,11 @@ def state(revision: int) -> dict[str, bytes]:
     return {"target": target(revision), "record": b"record %d" % revision}
 
 
+def filed(disk: CrashingDisk) -> ledger.Ledger:
+    """A ledger to which every body is a large one."""
+    return ledger.Ledger(disk, small_bytes=0)
+
+
 def store(book: ledger.Ledger, revision: int, *others: int) -> None:
     keep = [body(number)[0] for number in (revision, *others)]
     book.store(state(revision), body(revision), keep)
@@ -90,26 +95,35 @@ def test_what_was_stored_is_there_after_a_restart() -> None:
     assert again.body(body(8)[0]) is None
 
 
-@given(st.integers(1, 7), st.integers(0, 30), st.booleans())
+@given(st.integers(1, 7), st.integers(0, 30), st.booleans(), st.sampled_from([0, limits.INLINE_BYTES]))
 def test_after_a_crash_anywhere_it_holds_the_last_or_the_one_being_stored(
-    steps: int, crash_at: int, done: bool
+    steps: int, crash_at: int, done: bool, small_bytes: int
 ) -> None:
     disk = CrashingDisk(crash_at, done=done)
     acknowledged, under_way = 0, 0
     try:
-        book = ledger.Ledger(disk)
+        book = ledger.Ledger(disk, small_bytes=small_bytes)
         for revision in range(1, steps + 1):
             under_way = revision
             store(book, revision)
             acknowledged = revision
+            if revision % 3 == 0:  # now and then something else changes too, or alone
+                book.store({**state(revision), "trust": b"t%d" % revision})
     except CrashError:
         pass
     disk.crash_at = -1
-    again = ledger.Ledger(disk)
+    again = ledger.Ledger(disk, small_bytes=small_bytes)
     found = again.load()
     revision = found.accepted.revision
     assert revision in {acknowledged, under_way}
-    assert found.objects == (state(revision) if revision else {})
+    assert {key: raw for key, raw in found.objects.items() if key != "trust"} == (
+        state(revision) if revision else {}
+    )
+    sure = (revision - 1) // 3 * 3
+    trusts = {
+        b"t%d" % number if number > 0 else None for number in (sure, revision if revision % 3 == 0 else sure)
+    }
+    assert found.objects.get("trust") in trusts
     assert found.damaged == ()
     if revision:
         assert again.body(body(revision)[0]) == body(revision)[1]
@@ -148,7 +162,7 @@ def test_the_boot_counter_survives_a_damaged_head_and_a_parent_raises_a_lost_one
 @given(st.data())
 def test_any_damage_to_the_head_is_found_and_set_aside(data: st.DataObject) -> None:
     disk = CrashingDisk()
-    store(ledger.Ledger(disk), 1)
+    store(filed(disk), 1)
     head = bytearray(disk.files["head"])
     head[data.draw(st.integers(0, len(head) - 1))] ^= data.draw(st.integers(1, 255))
     disk.files["head"] = bytes(head)
@@ -164,7 +178,7 @@ def test_any_damage_to_the_head_is_found_and_set_aside(data: st.DataObject) -> N
 @pytest.mark.parametrize("damage", ["cut", "flipped", "swapped"])
 def test_a_damaged_body_is_set_aside_and_missing(damage: str) -> None:
     disk = CrashingDisk()
-    book = ledger.Ledger(disk)
+    book = filed(disk)
     store(book, 1)
     store(book, 2, 1)
     name = f"bodies/{body(1)[0]}.zst"
@@ -182,16 +196,45 @@ def test_a_damaged_body_is_set_aside_and_missing(damage: str) -> None:
     assert ledger.Ledger(disk).body(body(1)[0]) == body(1)[1]
 
 
-def test_the_last_bodies_stay_and_one_in_use_however_old() -> None:
+@pytest.mark.parametrize("small_bytes", [0, limits.INLINE_BYTES])
+def test_the_last_bodies_stay_and_one_in_use_however_old(small_bytes: int) -> None:
     disk = CrashingDisk()
-    book = ledger.Ledger(disk)
+    book = ledger.Ledger(disk, small_bytes=small_bytes)
     for revision in range(1, 10):
         store(book, revision, 2)
     stays = [body(number)[0] for number in (2, 6, 7, 8, 9)]
     assert list(book.load().bodies) == stays
     store(book, 10)
     assert list(ledger.Ledger(disk).load().bodies) == [body(number)[0] for number in (7, 8, 9, 10)]
-    assert len(disk.names("bodies/")) == limits.BODIES_KEPT_BY_MIRROR
+    assert len(disk.names("bodies/")) == (0 if small_bytes else limits.BODIES_KEPT_BY_MIRROR)
+    assert [ledger.Ledger(disk).body(body(n)[0]) for n in (7, 10)] == [body(7)[1], body(10)[1]]
+
+
+def test_a_small_revision_costs_one_write() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk)
+    book.store({"trust": b"t", **{f"admission/{number}": b"a" * 300 for number in range(1000)}})
+    for revision in range(1, 10):
+        before = disk.changes
+        store(book, revision)
+        assert disk.changes == before + 1
+    assert len(disk.files["newest"]) < 1000
+
+
+@given(st.data())
+def test_without_the_newest_no_older_target_takes_its_place(data: st.DataObject) -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk)
+    book.store({"trust": b"t", **state(1)}, body(1))
+    store(book, 2)
+    newest = bytearray(disk.files["newest"])
+    newest[data.draw(st.integers(0, len(newest) - 1))] ^= data.draw(st.integers(1, 255))
+    disk.files["newest"] = bytes(newest)
+    again = ledger.Ledger(disk)
+    assert (again.load().objects, again.load().accepted) == ({"trust": b"t"}, names.Version(1, 1))
+    assert again.load().damaged == ("newest",)
+    store(again, 3)
+    assert ledger.Ledger(disk).load().objects == {"trust": b"t", **state(3)}
 
 
 def test_what_was_accepted_never_falls() -> None:
