@@ -125,7 +125,7 @@ def verify(raw: bytes, keyring: signing.Keyring) -> AnySigned:
                 return SignedTrust(raw, keyring.renewed(raw).body)
             case _:
                 raise errors.SignatureError(f"no object of a hop (got {kind[:64]})")
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise errors.SignatureError(f"the payload of {kind} cannot be read ({problem})") from None
 
 

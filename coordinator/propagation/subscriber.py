@@ -439,7 +439,7 @@ class Subscriber:
             return ()  # most heartbeats bring the sign known already: nothing to verify
         try:
             fresh = objects.decode_fresh(self.intake.keyring.verify(raw, objects.Kind.FRESH))
-        except (errors.SignatureError, msgspec.DecodeError) as problem:
+        except (errors.SignatureError, msgspec.DecodeError, UnicodeDecodeError) as problem:
             return (events.Note(events.Severity.WARNING, "sign of life refused", {"detail": str(problem)}),)
         if fresh.order <= self._fresh_order:
             return ()

@@ -47,7 +47,7 @@ def _requested(pem: str) -> tuple[bytes, str]:
         request = x509.load_pem_x509_csr(pem.encode(errors="replace"))
         proven = request.is_signature_valid
         key = request.public_key()
-    except (ValueError, TypeError, exceptions.UnsupportedAlgorithm) as wrong:
+    except (ValueError, TypeError, x509.InvalidVersion, exceptions.UnsupportedAlgorithm) as wrong:
         raise errors.UsageError(
             "the certificate request cannot be read", hint="it is PEM (PKCS #10)"
         ) from wrong

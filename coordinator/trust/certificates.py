@@ -26,6 +26,9 @@ BACKDATED_S = (
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # no space: the peer of a Unix socket is called `process N`
 
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, exceptions.UnsupportedAlgorithm)
+"""What the library raises on keys and certificates that are none of ours."""
+
 _Extensions = list[tuple[x509.ExtensionType, bool]]
 
 
@@ -112,7 +115,12 @@ def named(certificate: x509.Certificate) -> tuple[names.ClusterId, names.ServerI
         common = [
             str(part.value) for part in certificate.subject.get_attributes_for_oid(oid.NameOID.COMMON_NAME)
         ]
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as wrong:
+    except (
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+        *_UNREADABLE,
+    ) as wrong:
         raise errors.IdentityError("the certificate names no server") from wrong
     if len(uris) != 1 or len(common) != 1 or not uris[0].startswith(f"{SCHEME}:"):
         raise errors.IdentityError("the certificate names no server")
@@ -131,7 +139,7 @@ def belonging(key_pem: bytes, cert_pem: bytes, ca_pem: bytes) -> tuple[names.Clu
         same = certificate.public_key() == _private(key_pem).public_key()
     except exceptions.InvalidSignature as wrong:
         raise errors.DamagedError("the identity's certificate is not its root's") from wrong
-    except (ValueError, TypeError, errors.IdentityError) as wrong:
+    except (*_UNREADABLE, errors.IdentityError) as wrong:
         raise errors.DamagedError(f"the identity cannot be read: {wrong}") from wrong
     if not same:
         raise errors.DamagedError("the identity's key is not its certificate's")
@@ -200,7 +208,7 @@ def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
 def _public(pem: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = serialization.load_pem_public_key(pem)
-    except ValueError as wrong:
+    except _UNREADABLE as wrong:
         raise errors.IdentityError("the public key cannot be read") from wrong
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise errors.IdentityError("the public key is not ECDSA P-256")

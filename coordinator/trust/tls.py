@@ -58,7 +58,7 @@ def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> pe
     try:
         certificate = x509.load_der_x509_certificate(der)
         found_cluster, server_id = certificates.named(certificate)
-    except ValueError as wrong:
+    except (ValueError, x509.InvalidVersion) as wrong:
         raise errors.IdentityError("the peer's certificate cannot be read") from wrong
     if found_cluster != cluster:
         raise errors.IdentityError(f"the peer is of another cluster (got {found_cluster}, have {cluster})")
