@@ -85,6 +85,8 @@ class Driver:
         self._servers: list[serve.Server] = []
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._looking = False
         self._closed = False
         self.failed: asyncio.Future[Exception] = self._loop.create_future()
         """Done when the machine or the disk failed: the tier must end, its supervisor starts it again."""
@@ -151,10 +153,22 @@ class Driver:
         self._schedule()
 
     def _schedule(self) -> None:
+        """Look at the deadline once for all inputs of this turn of the loop: a thousand acks are a thousand inputs."""
+        if not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if self._closed:
+            return
+        due = self._machine.deadline
         if self._timer is not None:
+            if self._due <= due:
+                return  # it may come too early, which does no harm
             self._timer.cancel()
-        wait = max(0.001, self._machine.deadline - self._ground.clock.monotonic())
-        self._timer = self._loop.call_later(wait, self._tick)
+        wait = max(0.001, due - self._ground.clock.monotonic())
+        self._timer, self._due = self._loop.call_later(wait, self._tick), due
 
     def _tick(self) -> None:
         self._timer = None
