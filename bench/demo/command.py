@@ -35,9 +35,7 @@ def demo(keep: bool, store: str) -> int:  # noqa: ARG001 there is one engine so 
     shown = show.Show()
     try:
         with _terminable(), world.World() as at:
-            closing = _told(at, shown)
-            if closing and keep:
-                _keep(at, shown)
+            closing = _told(at, shown, keep=keep)
     except KeyboardInterrupt:
         shown.say("interrupted: everything that ran is ended, the temporary directory is gone")
         return INTERRUPTED
@@ -47,7 +45,7 @@ def demo(keep: bool, store: str) -> int:  # noqa: ARG001 there is one engine so 
     return 0
 
 
-def _told(at: "world.World", shown: "show.Show") -> str:
+def _told(at: "world.World", shown: "show.Show", *, keep: bool) -> str:
     """The closing line; empty where something was not seen."""
     from bench.demo import editions, figures, observe, steps, story, tree  # noqa: PLC0415 as above
 
@@ -58,6 +56,9 @@ def _told(at: "world.World", shown: "show.Show") -> str:
             step(told)
         tree.show(told, editions.CORRECTED.revision)
         figures.show(told)
+        if keep:
+            _keep(at, shown)
+        steps.stop(told)
     except (observe.UnseenError, OSError) as wrong:
         shown.say(f"failed: {wrong}")
         shown.tails(at.telling_logs())

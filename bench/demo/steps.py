@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from bench.demo import editions, fates, observe, place, story
+from bench.demo import editions, fates, observe, place, story, sweeping
 from bench.demo.observe import UnseenError
 from coordinator import limits
 
@@ -168,6 +168,20 @@ def _central_runs(edition: editions.Edition) -> bool:
     except UnseenError:
         return False
     return True
+
+
+def stop(at: story.Story) -> None:
+    """Everything ends by itself, in order."""
+    with at.show.step("`server stop` on all six: nodes end first, then their ServerShells"):
+        asked = [("server", "stop", "--dir", str(at.world.directory(name))) for name in place.PLACES]
+        begun = time.monotonic()
+        for running, words in [(at.world.begin(*words), words) for words in asked]:
+            story.good(at.world.ended(running, words, begun))
+        statuses = at.world.ends()
+        left = sweeping.belonging(at.world.root)
+        if left or any(statuses.values()):
+            raise UnseenError(f"all was to end in order (got exit statuses {statuses}, left {left})")
+        at.show.seen("every ServerShell has ended with status 0, no process is left")
 
 
 STEPS = (begin, enroll, example, change, cut, without_north, come_back)

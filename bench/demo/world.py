@@ -145,6 +145,17 @@ class World:
             killed += sweeping.sweep(self.directory(name))
         return killed
 
+    def ends(self) -> dict[str, int]:
+        """Exit status of every ServerShell, once they have ended. Raises `UnseenError` where one does not."""
+        statuses = {}
+        for name, shell in self.shells.items():
+            try:
+                statuses[name] = shell.wait(COMMAND_S)
+            except subprocess.TimeoutExpired:
+                raise observe.UnseenError(f"the ServerShell of {name} does not end") from None
+        self.shells.clear()
+        return statuses
+
     def fallen(self) -> list[str]:
         """Servers whose ServerShell has ended though nobody meant it to."""
         return [name for name, shell in self.shells.items() if shell.poll() is not None]
