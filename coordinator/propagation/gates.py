@@ -4,6 +4,7 @@ A gate is a pure function of the mirror's content, the document in force and the
 server id. A row for every kind of child at every kind of parent stands here and nowhere else.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -16,20 +17,23 @@ from coordinator.trust import signing
 NOT_READY_S = 0.5  # a relay that has nothing yet will have it soon
 
 
-class Reader:
-    """The document in force, expanded once per digest."""
+_KEPT = 2  # the document in force and the one coming in; expanding 10,000 servers takes seconds
+_expanded: OrderedDict[names.Digest, expansion.Expanded] = OrderedDict()
 
-    def __init__(self) -> None:
-        self._digest = names.Digest("")
-        self._expanded: expansion.Expanded | None = None
+
+class Reader:
+    """Documents as they expand, once per digest and process: everything in a node reads the same two."""
 
     def read(self, digest: names.Digest, body: bytes | None) -> expansion.Expanded | None:
-        """None where there is no body; raises what `config.model.decode` raises."""
+        """None where there is no body; raises what `config.model.decode` raises. `digest` is that of `body`."""
         if body is None:
             return None
-        if digest != self._digest:
-            self._expanded, self._digest = expansion.expand(model.decode(body)), digest
-        return self._expanded
+        if digest not in _expanded:
+            _expanded[digest] = expansion.expand(model.decode(body))
+            while len(_expanded) > _KEPT:
+                _expanded.popitem(last=False)
+        _expanded.move_to_end(digest)
+        return _expanded[digest]
 
 
 class Situation(msgspec.Struct, frozen=True):

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from coordinator import errors, names, role
-from coordinator.config import expansion, model, topology
+from coordinator.config import topology
 from coordinator.hop import credentials, driver, ledger
 from coordinator.host import disk, logs, settings
-from coordinator.propagation import bodies, events, intake, messages, mirror, publisher, subscriber
+from coordinator.propagation import bodies, events, gates, intake, messages, mirror, publisher, subscriber
 from coordinator.trust import authority, signing
 
 RETRY_AFTER_S = (
@@ -103,7 +103,8 @@ def _accepted(
 def coordinators(home: Home, body: bytes) -> tuple[events.Parent, ...]:
     """Where MIC is by this document; where it names none, by the own admission."""
     if body:
-        expanded = expansion.expand(model.decode(body))
+        expanded = gates.Reader().read(bodies.digest_of(body), body)
+        assert expanded is not None
         found = topology.coordinator_parents(expanded)
         if found:
             return tuple(events.Parent(one.server, one.address, one.port) for one in found)
@@ -115,7 +116,7 @@ def coordinators(home: Home, body: bytes) -> tuple[events.Parent, ...]:
 def check(body: bytes) -> intake.Refusal | None:
     """A relay's own look at a document: it must be readable here."""
     try:
-        expansion.expand(model.decode(body))
+        gates.Reader().read(bodies.digest_of(body), body)
     except (msgspec.MsgspecError, ValueError) as problem:
         return intake.Refusal("invalid_document", str(problem))
     return None

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from coordinator import errors, role
 from coordinator.api import server
-from coordinator.config import expansion, kinds, model
+from coordinator.config import kinds, model
 from coordinator.host import metrics
 from coordinator.propagation import messages
 from coordinator.runtime import home
@@ -90,7 +90,7 @@ def _addresses(context: role.Context) -> list[str]:
     """Every address of this server, so that clients may come by any of its interfaces."""
     found = [context.address]
     body = context.view().body
-    known = expansion.expand(model.decode(body)).document.servers.get(context.server) if body else None
+    known = model.decode(body).servers.get(context.server) if body else None
     if known is not None:
         found += known.interfaces.values()
     return list(dict.fromkeys(one for one in found if _is_address(one)))
