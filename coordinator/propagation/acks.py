@@ -31,10 +31,8 @@ class Table:
         return self._flush_at
 
     def linked(self, server: names.ServerId, ack: messages.AckState | None, now: float) -> None:
-        """The server's link is open; its hello carried `ack`."""
-        held = self.rows.get(server)
-        best = _greater(None if held is None else held.ack, ack)
-        self._put(messages.Row(server, True, best), now)
+        """The server's link is open; its hello carried `ack`, and what it said before is not what it says now."""
+        self._put(messages.Row(server, True, ack), now)
 
     def unlinked(self, server: names.ServerId, now: float) -> None:
         """The server's link is gone; what it said last stays, as of then."""

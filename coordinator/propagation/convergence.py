@@ -3,7 +3,8 @@
 A server is *asked* if the target's document names it, or an older one does and it has not acked `released`. It is
 *reachable* while it has a live link, and, once it had one since the activation, until it has done what was asked (a
 link lost before that is `lost`, after `limits.SILENT_S` of grace, in which a child changes its parent). It is *ready* if
-its link lives and its greatest ack names this very version and digest at the level wanted. Absent servers never block.
+its greatest ack is what a live link of it tells now, and names this very version and digest at the level wanted. Absent
+servers never block.
 
 Laws: an ack for another version or digest never counts; `ready <= reachable <= asked`; rows and link losses in any order
 that keeps each link's own order end in the same picture.
@@ -72,7 +73,8 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 class Facts(msgspec.Struct):
     """Everything known of one server."""
 
-    links: dict[names.LinkId, None]
+    links: dict[names.LinkId, names.Epoch | None]
+    """Each with what was last told over it; an ack counts as long as it is what a live link tells."""
     ack: messages.AckState | None = None
     since: float = 0.0
     """Monotonic second at which `sync` became what it is, or at which its last link was lost."""
@@ -158,7 +160,7 @@ class Convergence:
         if row.ack is not None and (facts.ack is None or row.ack.epoch > facts.ack.epoch):
             facts.ack = row.ack
         if row.linked:
-            facts.links[link] = None
+            facts.links[link] = None if row.ack is None else row.ack.epoch
             self._by_link.setdefault(link, {})[row.server] = None
         else:
             facts.links.pop(link, None)
@@ -239,6 +241,10 @@ class Convergence:
             return Sync.PARKED
         reached = self._reached(facts.ack, leaving=asked.leaving)
         if facts.links:
+            if facts.ack is None or facts.ack.epoch not in facts.links.values():
+                return (
+                    Sync.LEAVING if asked.leaving else Sync.APPLYING
+                )  # back, and has not said yet what it runs
             facts.done = facts.done or reached is Sync.CONVERGED
             return reached
         if reached is Sync.CONVERGED:

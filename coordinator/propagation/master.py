@@ -222,11 +222,13 @@ class Master:
     def _mind(self, server: names.ServerId, epoch: names.Epoch, *, linked: bool) -> None:
         """Keep in mind who is not believed, since we have heard it under a greater number before."""
         known = self.convergence.facts[server].ack
-        if linked and known is not None and epoch < known.epoch:
-            self._deaf[server] = known.epoch.boot
-        else:
+        if known is not None and epoch < known.epoch:
+            if linked:
+                self._deaf[server] = known.epoch.boot
+            return
+        self.publisher.remember(server, epoch)
+        if linked:  # what a relay remembers of a link that has ended says nothing of today
             self._deaf.pop(server, None)
-            self.publisher.remember(server, epoch)
 
     def _raise_boots(self, now: float) -> tuple[Output, ...]:
         """Ask them to raise their counters; its IC cannot know what it said at another site, or before the IC began."""

@@ -169,6 +169,7 @@ class Checks:
             there = (
                 bool(facts.links)
                 and ack is not None
+                and ack.epoch in facts.links.values()
                 and (ack.version, ack.digest, ack.level) == (picture.version, picture.digest, wanted)
                 and ack.outcome is messages.Outcome.OK
             )
