@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from coordinator import errors, names, role
+from coordinator import effects, errors, names, role
 from coordinator.config import topology
 from coordinator.hop import credentials, driver, ledger
 from coordinator.host import disk, logs, settings
@@ -68,7 +68,11 @@ class Home(msgspec.Struct, frozen=True):
 
 def find(context: role.Context) -> Home:
     """Raises `NotFoundError`, `DamagedError`, `SignatureError`."""
-    layout = settings.Layout(context.server_directory)
+    return at(settings.Layout(context.server_directory), context.clock)
+
+
+def at(layout: settings.Layout, clock: effects.Clock) -> Home:
+    """As `find`, of whatever server lives there."""
     root = disk.DirectoryDisk(layout.root)
     identity = authority.Identity.load(root)
     trust = root.read(authority.TRUST_FILE)
@@ -76,7 +80,7 @@ def find(context: role.Context) -> Home:
         raise errors.DamagedError(f"{authority.TRUST_FILE} is missing", hint="enroll this server again")
     content, body = _accepted(layout, root, identity, trust)
     roots = content.trust.content.roots
-    own = credentials.Credentials(identity, context.clock, roots)
+    own = credentials.Credentials(identity, clock, roots)
     return Home(root, identity, trust, content, body, own)
 
 

@@ -1,11 +1,11 @@
-"""The role `mic`: the active MIC in a node of its own, over the store in its server's directory.
+"""The role `mic`: one of the MIC instances, over the store's member in its server's directory.
 
-One member: nobody else can open the directory, so taking office is all there is to becoming active. It ends, and the
-host starts it anew from the store, whenever its picture of the store has become doubtful.
+It stands by until the office is free, takes it, serves, and stands by again when its picture of the store has become
+doubtful; each time it serves, it has read the store anew. With one member nobody else can open the store, and the office
+is taken at the start. A MIC that stands by is healthy: it does all that it is there for (docs/decisions/0008).
 """
 
 import functools
-import pathlib
 
 import anyio
 import msgspec
@@ -14,18 +14,26 @@ from coordinator import errors, limits, role
 from coordinator.config import kinds
 from coordinator.hop import driver
 from coordinator.host import catalogue, disk, logs, settings
-from coordinator.runtime import home, store_socket
+from coordinator.runtime import home, mic_store, store_socket
 from coordinator.store.backends.raft import store as raft
-from coordinator.tiers import desk, mic, seed, standing, taking
+from coordinator.tiers import desk, mic, office, seed, standby, standing, taking
 from coordinator.trust import authority
+
+LOOK_S = 0.5  # how often a standby asks whether the office is free
+_ELSEWHERE = (
+    office.HeldError,
+    office.DeposedError,
+    errors.NoQuorumError,
+    errors.UnknownOutcomeError,
+)
+"""Passes by itself: asked again after a while."""
 
 _LOG = logs.Log("mic")
 
 
 class _Running(msgspec.Struct, frozen=True):
-    """Everything that is there once it has started."""
+    """Everything that is there while it is active."""
 
-    store: raft.RaftStore
     mic: mic.Mic
     driver: driver.Driver
 
@@ -34,52 +42,36 @@ class MicRole:
     """One instance."""
 
     def __init__(self) -> None:
+        self._context: role.Context
+        self._params: kinds.MicParams
+        self._home: home.Home
+        """As of the start: who this server is does not change."""
+        self._authority: authority.Authority
         self._running: _Running | None = None
         self._store: raft.RaftStore | None = None
         self._driver: driver.Driver | None = None
+        self._waits = role.Report(role.Health.PROGRESSING, "starting", "not in office yet")
+        self._met = False
+        """There was a quorum once."""
+
+    # --- the host -------------------------------------------------------------------------------------------------
 
     async def start(self, params: kinds.MicParams, context: role.Context) -> None:
-        """Open the store, take office, serve. Raises `RoleRefusedError`."""
+        """Open the store, take office or stand by. Raises `RoleRefusedError`."""
+        self._context, self._params = context, params
         place = f"{context.address}:{params.port}"
         try:
             here = home.find(context)
-            held = authority.Authority.load(here.root)
-            means = desk.Means(
-                here.identity.cluster,
-                here.identity.server_id,
-                context.server,
-                held,
-                catalogue.load,
-                context.clock,
-                context.random,
-            )
-            self._store = await _open_store(context, means)
-            served = await taking.open_mic(means, self._store, _memory(here, context))
-            self._driver = driver.Driver(served.machine, here.ground(context), served.perform)
-            await self._driver.listen(context.address, params.port)
+            self._authority = authority.Authority.load(here.root)
+            self._home = here
+            with anyio.fail_after(limits.READY_TIMEOUT_S / 2):
+                directory = settings.Layout(context.server_directory).store
+                self._store = await mic_store.open_store(directory, here, context.clock, context.random)
+            await self._stand()
         except errors.TiercastError as problem:
             raise home.refused(problem, place) from problem
-        self._running = _Running(self._store, served, self._driver)
-        served.attach(self._driver.act)
-        self._driver.start()
-        context.background(served.run)
-        context.background(self._watch)
-        context.background(functools.partial(self._answer_here, context, self._store))
-
-    async def _answer_here(self, context: role.Context, store: raft.RaftStore) -> None:
-        """Commands of this machine ask about the store; without that everything else goes on."""
-        served = store_socket.Served(
-            store.member, lambda: self.report().code or "active", store.status, store.snapshot
-        )
-        path = settings.Layout(context.server_directory).socket(store_socket.NAME)
-        try:
-            await store_socket.serve(path, served)
-        except OSError as problem:
-            _LOG.warning("no socket for store commands", reason=str(problem))
-
-    async def _watch(self) -> None:
-        assert self._driver is not None
-        raise await self._driver.failed
+        context.background(self._go_on)
+        context.background(functools.partial(self._answer_here, self._store))
 
     async def apply(self, old: kinds.MicParams, new: kinds.MicParams) -> role.Applied:
         return role.AppliedHot() if old == new else role.RestartNeeded("the port is bound at the start")
@@ -88,7 +80,7 @@ class MicRole:
         """MIC knows the configuration before its server does."""
 
     async def stop(self) -> None:
-        """Serve on until every linked server has accepted the newest, then end."""
+        """Serve on until every linked server has accepted the newest, then leave the office to the next one."""
         running, self._running = self._running, None
         if running is not None and running.mic.fallen is None and not running.driver.failed.done():
             await running.mic.drain()
@@ -96,29 +88,148 @@ class MicRole:
         with anyio.CancelScope(shield=True):
             if self._driver is not None:
                 await self._driver.close("MIC stops")
+            if running is not None and running.mic.at.office is not None:
+                await _released(running.mic.at.office)
             if self._store is not None:
                 await self._store.close()
 
     def report(self) -> role.Report:
         running = self._running
         if running is None:
-            return role.Report(role.Health.PROGRESSING, "starting", "not in office yet")
-        if running.mic.fallen is not None:
-            return role.Report(role.Health.FAILED, running.mic.fallen.code, running.mic.fallen.message)
+            return self._waits
         if running.driver.failed.done():
             return role.Report(role.Health.FAILED, "exception", str(running.driver.failed.result()))
         if running.mic.recovery:
             return role.Report(role.Health.DEGRADED, "needs_recovery", running.mic.recovery)
         return role.Report(role.Health.HEALTHY)
 
+    # --- standing by and serving ------------------------------------------------------------------------------------
 
-async def _open_store(context: role.Context, means: desk.Means) -> raft.RaftStore:
-    """Made where there is none: whether anything may be issued from an empty one is decided in `standing`."""
-    directory = pathlib.Path(context.server_directory) / "store"
-    with anyio.fail_after(limits.READY_TIMEOUT_S):
-        return await raft.open_store(
-            directory, cluster=means.cluster, clock=context.clock, random=context.random, create=True
+    async def _stand(self) -> None:
+        """Serve if the office is free; else let children know that it is elsewhere. Raises `TiercastError`."""
+        assert self._store is not None
+        try:
+            why = await self._occupied(self._store)
+            if why is None:
+                await self._serve(self._store)
+                return
+        except _ELSEWHERE as problem:
+            why = self._without(problem)
+        if why != self._waits:
+            self._waits = why
+            _LOG.info("stands by", code=why.code, reason=why.detail)
+            self._context.changed()
+        if self._driver is None:
+            made = driver.Driver(standby.Standby(), self._home.ground(self._context), _none)
+            await self._listen(made)
+            made.start()
+
+    async def _occupied(self, store: raft.RaftStore) -> role.Report | None:
+        """Why the office is not to be taken now. Raises `NoQuorumError`."""
+        other = await office.holder(store, self._home.identity.server_id)
+        self._met = True
+        if (await store.status()).sealed:
+            detail = "the store was handed over; this member belongs to a group that has ended"
+            return role.Report(role.Health.DEGRADED, "handed_over", detail)
+        return (
+            None
+            if other is None
+            else role.Report(role.Health.HEALTHY, "standby", f"server {other} is active")
         )
+
+    def _without(self, problem: errors.TiercastError) -> role.Report:
+        """The office could not be had; whether there is trouble depends on whether there ever was a quorum."""
+        if isinstance(problem, office.HeldError):
+            return role.Report(role.Health.HEALTHY, "standby", problem.message)
+        health = role.Health.DEGRADED if self._met else role.Health.PROGRESSING
+        return role.Report(health, problem.code, problem.message)
+
+    async def _serve(self, store: raft.RaftStore) -> None:
+        """Take office. Raises `HeldError` and what `taking.open_mic` raises."""
+        context, here = self._context, home.find(self._context)
+        identity = here.identity
+        means = desk.Means(
+            identity.cluster,
+            identity.server_id,
+            context.server,
+            self._authority,
+            catalogue.load,
+            context.clock,
+            context.random,
+        )
+        served = await taking.open_mic(means, store, _memory(here, context))
+        await self._silence("this MIC comes into office")
+        made = driver.Driver(served.machine, here.ground(context), served.perform)
+        await self._listen(made)
+        self._running = _Running(served, made)
+        served.attach(made.act)
+        made.start()
+
+    async def _listen(self, made: driver.Driver) -> None:
+        self._driver = made  # from here on `stop` closes it
+        await made.listen(self._context.address, self._params.port)
+
+    async def _silence(self, reason: str) -> None:
+        if self._driver is not None:
+            with anyio.CancelScope(shield=True):
+                await self._driver.close(reason)
+            self._driver = None
+
+    async def _go_on(self) -> None:
+        """Until cancelled. Raises where the driver failed: that is a bug or a disk."""
+        while True:
+            if self._running is None:
+                await anyio.sleep(LOOK_S)
+                await self._stand()
+                continue
+            self._context.changed()
+            running = self._running
+            try:
+                await _either(running)
+            except errors.TiercastError as problem:
+                _LOG.warning("out of office", code=problem.code, reason=problem.message)
+                self._running = None
+                self._waits = role.Report(role.Health.PROGRESSING, problem.code, problem.message)
+                self._context.changed()
+                await self._silence(problem.message)
+
+    async def _answer_here(self, store: raft.RaftStore) -> None:
+        """Commands of this machine ask about the store; without that everything else goes on."""
+        served = store_socket.Served(
+            store.member, lambda: self.report().code or "active", store.status, store.snapshot
+        )
+        path = settings.Layout(self._context.server_directory).socket(store_socket.NAME)
+        try:
+            await store_socket.serve(path, served)
+        except OSError as problem:
+            _LOG.warning("no socket for store commands", reason=str(problem))
+
+
+async def _either(running: _Running) -> None:
+    """Serve until MIC must end, or its driver does. Raises why."""
+
+    async def failing() -> None:
+        raise await running.driver.failed
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(failing)
+            tasks.start_soon(running.mic.run)
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+
+
+async def _released(held: office.Office) -> None:
+    """At most a second of an orderly end; a lease that is not given up ends by itself."""
+    with anyio.move_on_after(1.0):
+        try:
+            await held.release()
+        except errors.TiercastError as problem:
+            _LOG.info("lease not given up", reason=problem.message)
+
+
+def _none(output: object) -> None:
+    raise AssertionError(f"not an output of a standby: {output}")
 
 
 def _memory(here: home.Home, context: role.Context) -> taking.Memory:

@@ -24,6 +24,7 @@ _VALUES: tuple[tuple[bytes, Callable[[bytes], object]], ...] = (
     (keys.SEEN, entries.SITE_SEEN.decode),
     (keys.AUDIT, entries.AUDIT_ENTRY.decode),
     (keys.TERM, entries.TERM.decode),
+    (keys.LEASE, entries.TERM.decode),
     (keys.AUDIT_NEXT, int),
 )
 

@@ -13,6 +13,7 @@ ROLLOUTS = b"/rollouts/"
 SEEN = b"/seen/"
 AUDIT = b"/audit/"
 TERM = b"/private/term"
+LEASE = b"/private/lease"
 AUDIT_NEXT = b"/private/audit-next"
 DRAFTS = b"/private/drafts/"
 

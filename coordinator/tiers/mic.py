@@ -22,6 +22,7 @@ from coordinator.tiers import (
     desk,
     enrolling,
     library,
+    office,
     permissions,
     requests,
     rolling,
@@ -33,6 +34,7 @@ from coordinator.tiers import (
 STRANGERS_AUDITED_S = (
     1.0  # a refusal of nobody known is kept at most this often, or strangers could fill the store
 )
+AGAIN_S = 0.5  # for children of a MIC that ends: another one, or it again, is there soon
 
 _LOG = logs.Log("mic")
 
@@ -123,14 +125,21 @@ class Mic:
         """Until cancelled. Raises why this MIC must end."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._settle)
+            tasks.start_soon(self._renew)
             tasks.start_soon(self._freshen)
             tasks.start_soon(self._see)
             tasks.start_soon(self._work, tasks)
             while (problem := self.at.fallen) is None:
                 await self.at.news.wait()
+            self._dismiss()
             tasks.cancel_scope.cancel()
         assert problem is not None
         raise problem
+
+    def _dismiss(self) -> None:
+        """Whoever is deposed closes its links at once (I7); what that means for acks is its successor's to judge."""
+        said = self.at.master.publisher.say_bye("this MIC has lost its office", AGAIN_S)
+        self.at.act(tuple(one for one in said if isinstance(one, events.Send | events.Close)))
 
     # --- by itself ------------------------------------------------------------------------------------------------
 
@@ -139,11 +148,32 @@ class Mic:
         self.at.settled = True
         self.at.news.tell()
 
+    async def _renew(self) -> None:
+        """Keep the lease; when it cannot be kept in time, this MIC is not the active one any more."""
+        held = self.at.office
+        while held is not None and self.at.fallen is None:
+            await anyio.sleep(office.RENEW_S)
+            try:
+                with anyio.fail_after(held.left_s):
+                    await self._renewed(held)
+            except TimeoutError:
+                self.at.fall(office.DeposedError("the lease could not be renewed in time"))
+            except errors.TiercastError as problem:
+                self.at.fall(problem)
+
+    async def _renewed(self, held: office.Office) -> None:
+        while True:
+            try:
+                return await held.renew()
+            except (errors.NoQuorumError, errors.UnknownOutcomeError) as problem:
+                _LOG.warning("lease not renewed yet", reason=problem.message)
+                await anyio.sleep(office.RETRY_S)
+
     async def _freshen(self) -> None:
         count = 0
         while True:
             held, content = self.at.office, self.at.past.content
-            if held is not None and not self.at.recovery:
+            if held is not None and held.left_s and not self.at.recovery:
                 count += 1
                 numbers = content.numbers
                 fresh = objects.Fresh(

@@ -11,6 +11,7 @@ import anyio.to_thread
 from coordinator import names
 from coordinator.config import model, topology, transition
 from coordinator.propagation import messages
+from coordinator.store import membership
 from coordinator.tiers import desk, sources
 
 LARGE_BYTES = 64 * 1024  # a plan of 1,000 servers takes a good part of a second
@@ -62,6 +63,20 @@ def absent(at: desk.Desk, target: model.Document) -> frozenset[names.ServerName]
     return frozenset({*topology.places(target), *topology.places(at.past.document)} - there)
 
 
+async def members(at: desk.Desk) -> frozenset[names.ServerName]:
+    """Servers that keep the store's members (D1); one that is not known is told by its id, which no document names."""
+    seats = [membership.seat(one.member) for one in (await at.store.status()).members]
+    admissions = at.past.content.admissions
+    found = set()
+    for seat in seats:
+        admitted = None if seat is None else admissions.get(seat.server)
+        if seat is None:
+            found.add(at.means.server)
+        else:
+            found.add(names.ServerName(seat.server) if admitted is None else admitted.content.name)
+    return frozenset(found)
+
+
 async def plan(at: desk.Desk, ready: sources.Prepared) -> transition.Plan:
     """Of making that document the active one, as the world is now."""
     make = functools.partial(
@@ -70,7 +85,7 @@ async def plan(at: desk.Desk, ready: sources.Prepared) -> transition.Plan:
         ready.document,
         at.catalogue,
         absent=absent(at, ready.document),
-        members=frozenset({at.means.server}),
+        members=await members(at),
         today=dt.datetime.fromtimestamp(at.clock.wall(), dt.UTC).date(),
     )
     if len(ready.body) < LARGE_BYTES:

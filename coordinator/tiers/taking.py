@@ -26,14 +26,14 @@ class Memory(msgspec.Struct, frozen=True):
 async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.Mic:
     """Take office over the store, or find that it needs recovery.
 
-    Raises what the store raises, `DamagedError`, `SignatureError`, `DeposedError`.
+    Raises `HeldError` where another MIC is active, what the store raises, `DamagedError`, `SignatureError`, `DeposedError`.
     """
     past = await history.load(store, means.cluster)
     first = None if memory.seed is None else seed.content(memory.seed, means.cluster)
     verdict = standing.judge(None if past is None else past.content, memory.mark, memory.ledger, first)
     if isinstance(verdict, standing.Recover):
         return _recovering(means, store, memory, past, verdict.reason)
-    held = await office.Office.take(store, means.server_id, means.random)
+    held = await office.Office.take(store, office.Means(means.server_id, means.clock, means.random))
     if isinstance(verdict, standing.TakeSeed):
         assert memory.seed is not None
         assert first is not None

@@ -20,6 +20,7 @@ FORMAT: Final = 1
 RESERVE_BYTES: Final = 1024 * 1024
 MARGIN_BYTES: Final = 64 * 1024  # room that is always left for term and vote on a full disk
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
+HEADER_BYTES: Final = 4096  # five members of 64 bytes and more, many times over
 PREFIX: Final = "journal-"
 UNFINISHED: Final = ".new"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -63,6 +64,24 @@ _VOTES = msgspec.msgpack.Decoder(str | None)
 def exists(directory: files.Files) -> bool:
     """Whether a journal was ever begun here."""
     return bool(_segments(directory))
+
+
+def identity(directory: files.Files) -> Identity | None:
+    """Whose journal it is, by the header of its first file; None where there is none. Raises DamagedError."""
+    segments = _segments(directory)
+    if not segments:
+        return None
+    opened = directory.reader(segments[0])
+    try:
+        found = records.read(opened.read(0, HEADER_BYTES), 0, 0)
+    finally:
+        opened.close()
+    if found is None or found.record.kind != records.HEADER:
+        raise _damaged(segments[0], 0, "its header does not check")
+    reader = _Reader()
+    reader._take_header(segments[0], found.record.payload)  # noqa: SLF001 the only reader of headers
+    assert reader.header is not None
+    return reader.header.identity
 
 
 class Journal:

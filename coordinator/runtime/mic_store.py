@@ -1,0 +1,88 @@
+"""Opening the store's member of this server, alone or with the others of its group.
+
+A store is made only where `init` left its seed and MIC is to run nowhere else: whether anything may be issued from an
+empty one is decided in `standing`. Anywhere else a missing store is a refusal, for an empty disk is no member.
+Law: who the members are stands in the journal; a member listens to servers whose certificate names one of them.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import anyio
+
+from coordinator import effects, errors, limits, names
+from coordinator.runtime import home
+from coordinator.store import membership
+from coordinator.store.backends.raft import files, journal, transport
+from coordinator.store.backends.raft import store as raft
+from coordinator.tiers import seed
+from coordinator.trust import tls
+
+WAIT_S = 15.0  # for whoever holds the directory to let go: `store join` does, once a revision puts mic here
+LOOK_S = 0.25
+
+
+async def open_store(
+    directory: pathlib.Path, here: home.Home, clock: effects.Clock, random: effects.Random
+) -> raft.RaftStore:
+    """Raises `InUseError`, `NotFoundError`, `DamagedError`, `IdentityError`, `NoSpaceError`, `OSError`."""
+    first = here.root.read(seed.FILE) is not None and len(home.coordinators(here, here.body or b"")) <= 1
+    found = await _identity(directory)
+    if found is None and not first:
+        raise errors.NotFoundError(
+            "there is no member of the store on this server",
+            hint="on the machine that has one: `tiercast store members --set ...`; here: `tiercast store join FILE`",
+        )
+    group = None if found is None or len(found.members) == 1 else group_of(found, here, clock)
+    return await raft.open_store(
+        directory, cluster=here.identity.cluster, clock=clock, random=random, create=first, group=group
+    )
+
+
+async def _identity(directory: pathlib.Path) -> journal.Identity | None:
+    """Once nobody holds the directory any more. Raises `InUseError`, `DamagedError`."""
+    left = round(WAIT_S / LOOK_S)
+    while True:
+        left -= 1
+        try:
+            held = files.DiskFiles(directory)
+        except errors.InUseError:
+            if not left:
+                raise
+            await anyio.sleep(LOOK_S)
+            continue
+        try:
+            return journal.identity(held)
+        finally:
+            held.close()
+
+
+def group_of(found: journal.Identity, here: home.Home, clock: effects.Clock) -> transport.Group:
+    """The links of this member. Raises `IdentityError` where it is another server's, `DamagedError`."""
+    seats = membership.seats(found.members)
+    own = membership.seat(found.member)
+    if own is None or own.server != here.identity.server_id:
+        raise errors.IdentityError(
+            f"the member of the store is another server's (got {found.member}, have {here.identity.server_id})"
+        )
+    roots = here.content.trust.content.roots
+    return transport.Group(
+        {one.member: (one.address, limits.PORT_RAFT) for one in seats},
+        tls.server_context(here.identity, roots),
+        tls.client_context(here.identity, roots),
+        _identify(here, {one.server: one.member for one in seats}, clock),
+    )
+
+
+def _identify(
+    here: home.Home, members: dict[names.ServerId, str], clock: effects.Clock
+) -> Callable[[bytes], str]:
+    revoked = frozenset(here.content.trust.content.revoked)
+
+    def identify(certificate: bytes) -> str:
+        peer = tls.identified(certificate, here.identity.cluster, clock.wall()).server_id
+        if peer in revoked or peer not in members:
+            raise errors.IdentityError(f"not a member of the store (got {peer})")
+        return members[peer]
+
+    return identify
