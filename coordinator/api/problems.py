@@ -55,6 +55,7 @@ def answered(code: str, data: bytes) -> requests.Problem:
 _TOLD = {
     "no_coordinator": ("no coordinator (MIC) answers now", "everything runs on as it is; try again shortly"),
     "unreachable": ("no coordinator (MIC) answers now", "everything runs on as it is; try again shortly"),
+    "lost": ("the link to the coordinator (MIC) broke before it answered", "try again shortly"),
     "timed_out": ("the coordinator (MIC) did not answer in time", "try again"),
     "busy": ("too many requests are under way", "try again shortly"),
     "too_large": ("the request is larger than a link carries", "split the document, or shorten it"),

@@ -202,10 +202,10 @@ def _sharpened(problem: requests.Problem, request: web.Request, route: routes.Ro
     """What only the outside knows: whether If-Match was asked for, and that a lost change may have been made."""
     if problem.code == "conflict" and hdrs.IF_MATCH in request.headers:
         return msgspec.structs.replace(problem, code="precondition")
-    if problem.code == "timed_out" and route.mutates:
+    if problem.code in {"timed_out", "lost"} and route.mutates:
         return requests.Problem(
             "unknown_outcome",
-            "the coordinator (MIC) did not answer in time; it may or may not have been done",
+            f"{problem.detail}; it may or may not have been done",
             f"send it again with the same {IDEMPOTENCY_KEY}, or look at the history",
         )
     return problem

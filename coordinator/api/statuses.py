@@ -44,6 +44,7 @@ BY_CODE: dict[str, Row] = {
     "no_coordinator": Row(503, "No coordinator", retry=True),
     "needs_recovery": Row(503, "The coordinator needs recovery"),
     "unreachable": Row(503, "Not reachable", retry=True),
+    "lost": Row(503, "No answer", retry=True),
     "timed_out": Row(504, "No answer in time", retry=True),
     "unknown_outcome": Row(504, "It may or may not have been done", retry=True),
     "no_space": Row(507, "No space left"),

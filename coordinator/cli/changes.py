@@ -24,7 +24,7 @@ from coordinator.config import model, reading, rendering, transition
 
 AGAIN_S = 30.0  # a change without an answer is sent again, under its key, while whoever took it restarts
 AGAIN_PAUSE_S = 1.0
-_AGAIN = frozenset({"unknown_outcome", "unreachable", "no_coordinator", "no_quorum", "busy"})
+_AGAIN = frozenset({"unknown_outcome", "unreachable", "lost", "no_coordinator", "no_quorum", "busy"})
 
 
 @click.command()

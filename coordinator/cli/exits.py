@@ -47,6 +47,7 @@ BY_CODE: dict[str, Exit] = {
     "unreachable": Exit.NO_COORDINATOR,
     "busy": Exit.NO_COORDINATOR,
     "slow": Exit.NO_COORDINATOR,
+    "lost": Exit.NO_COORDINATOR,
     "timed_out": Exit.TIMED_OUT,
     "unknown_outcome": Exit.TIMED_OUT,
     "no_space": Exit.UNEXPECTED,

@@ -17,7 +17,7 @@ LOOK_LOG_S = 20.0  # elsewhere only news are worth a line
 PAUSE_MIN_S = 0.2
 PAUSE_MAX_S = 1.0  # a restart takes seconds; nobody wants to wait for half of it again
 SLACK_S = 10.0  # an answer that was asked to wait may be late by this much
-_PASSING = frozenset({"no_quorum", "no_coordinator", "busy", "timed_out", "unreachable", "slow"})
+_PASSING = frozenset({"no_quorum", "no_coordinator", "busy", "timed_out", "unreachable", "lost", "slow"})
 _OVER = frozenset({"converged", "failed", "aborted", "superseded"})
 
 

@@ -1,7 +1,7 @@
 """Requests over an open link, in both directions: cut into parts, put together, relayed, answered, timed out.
 
-Laws: every ask that leaves `ask` ends in exactly one `Answered` for its owner, with code `unreachable` or `timed_out` if
-nothing better; requests under way are bounded by `limits.ASKS_UNDER_WAY` per link and direction; what is kept of requests
+Laws: every ask that leaves `ask` ends in exactly one `Answered` for its owner, with code `unreachable`, `lost` or
+`timed_out` if nothing better; requests under way are bounded by `limits.ASKS_UNDER_WAY` per link and direction; what is kept of requests
 that are not whole yet is bounded per link by what the tier allows that link, and of an answer by what was asked.
 """
 
@@ -18,6 +18,8 @@ RAISE_BOOT = "boot"
 """Asked of a server that speaks under a number it has used before: the greatest boot counter known of it, decimal."""
 
 UNREACHABLE = "unreachable"
+LOST = "lost"
+"""The link went after the request had been sent: it may or may not have been done (I13)."""
 TIMED_OUT = "timed_out"
 TOO_LARGE = "too_large"
 BUSY = "busy"
@@ -148,7 +150,7 @@ class Asks:
         self._open.pop(link, None)
         outputs: list[Output] = []
         for number in [n for n, p in self._pending.items() if p.link == link]:
-            outputs += self._finish(self._pending.pop(number).owner, UNREACHABLE, b"")
+            outputs += self._finish(self._pending.pop(number).owner, LOST, b"")
         return tuple(outputs)
 
     def tick(self, now: float) -> tuple[Output, ...]:

@@ -156,4 +156,4 @@ class Upstream:
     async def close(self) -> None:
         await self.driver.close("stopped")
         for answered in list(self._answers.values()):
-            answered(asks.UNREACHABLE, b"")
+            answered(asks.LOST, b"")

@@ -55,7 +55,7 @@ def test_an_ask_ends_with_its_answer_with_its_link_or_with_its_time() -> None:
     asker, _ = linked(content())
     asker.ask(3, "cfg.status", b"x", 1.0)
     gone = asker.handle(events.Gone(LINK, "gone"), 1.1)
-    assert asks.Answered(3, asks.UNREACHABLE, b"") in gone
+    assert asks.Answered(3, asks.LOST, b"") in gone
 
 
 def test_whoever_asks_is_answered_that_it_may_not() -> None:
