@@ -1,10 +1,29 @@
 """What is told of requests: one log line and two metrics each. Never a query, a body or a token."""
 
-from aiohttp import web
+import logging
+
+from aiohttp import http_exceptions, web
 
 from coordinator.host import logs, metrics
 
 _LOG = logs.Log("api")
+
+
+class Library(logging.Logger):
+    """The library's own log. It quotes what it cannot read, and a token may stand in that: only the fact is told."""
+
+    def __init__(self) -> None:
+        super().__init__("aiohttp.server", logging.ERROR)
+        self.parent = logging.getLogger()
+
+    def exception(self, msg: object, *args: object, exc_info: object = True, **_rest: object) -> None:
+        """As everywhere where it is not the client's fault."""
+        if isinstance(exc_info, http_exceptions.HttpProcessingError):
+            _LOG.info("request cannot be read", source=args[0] if args else "")
+        else:
+            _LOG.error("request broke in the library", at=str(msg)[:60], problem=type(exc_info).__name__)
+
+
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from coordinator import effects, errors, limits
-from coordinator.api import answers, bodies, forms, observed, openapi, problems, routes, statuses
+from coordinator.api import answers, bodies, forms, listening, observed, openapi, problems, routes, statuses
 from coordinator.host import metrics
 from coordinator.propagation import asks
 from coordinator.tiers import requests
@@ -67,6 +67,7 @@ def application(
     """The whole HTTP side; `ready` says whether there is a link to a MIC."""
     front = _Front(upstream, clock, random, observed.Observed(meters))
     app = web.Application(middlewares=[front.guard], client_max_size=limits.HTTP_BODY_BYTES)
+    app[listening.BEGUN] = set()
     app.on_response_prepare.append(_harden)
     for route in routes.ROUTES:
         respond = functools.partial(front.respond, route)
@@ -92,9 +93,11 @@ async def serve(
         auto_decompress=False,
         lingering_time=LINGER_S,
         shutdown_timeout=SHUTDOWN_S,
+        keepalive_timeout=listening.REST_S,
+        logger=observed.Library(),
     )
     await runner.setup()
-    site = web.TCPSite(runner, address, port, ssl_context=context, backlog=limits.LISTEN_BACKLOG)
+    site = listening.Site(runner, address, port, context)
     try:
         await site.start()
     except OSError:
@@ -121,6 +124,7 @@ class _Front:
         """Around every answer: an id, a problem document instead of an exception, a line in the log."""
         begun = self._clock.monotonic()
         request[_ID] = self._random.token(8)
+        request.app[listening.BEGUN].add(request.protocol)
         response = await self._answered(request, handler)
         response.headers[REQUEST_ID] = request[_ID]
         self._told.answered(request, request[_ID], response, self._clock.monotonic() - begun)
