@@ -427,6 +427,8 @@ class Publisher:
             return ()  # a gap: the next heartbeats show it, and the whole is asked for
         child.rollup_seq = rollup.seq
         rows = claims.fitting_rows(rollup.rows)
+        if any(row.ack is not None and row.ack.digest == self.content.digest for row in rows):
+            child.holds = self.content.digest  # its servers have it from nobody else; a wrong guess costs a full pull
         return (ChildRollup(child.link, msgspec.structs.replace(rollup, rows=rows)),)
 
     def _beaten(self, child: Child, beat: messages.Heartbeat) -> tuple[Output, ...]:

@@ -71,7 +71,6 @@ class Relay:
         """`floor`: accepted before, where its body is lost; nothing older is taken."""
         self.intake = intake.Intake(content, shelf, me.cluster, check, floor=floor)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot=0)
-        self.reader = gates.Reader()
         self.publisher = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate)
         self.asks = asks.Asks()
         self.table = acks.Table()
@@ -85,10 +84,10 @@ class Relay:
 
     def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
         content = self.intake.content
-        expanded = self.reader.read(content.digest, self.intake.shelf.get(content.digest))
         own = content.admissions.get(self.subscriber.me.server_id)
         site = None if own is None else own.content.site
-        situation = gates.Situation(content, self.intake.keyring, expanded, site)
+        # No row of an IC's table asks the document, and to expand it here would hold up everybody below.
+        situation = gates.Situation(content, self.intake.keyring, None, site)
         return gates.judge(gates.IC, situation, peer, hello)
 
     @property
