@@ -150,7 +150,10 @@ class Desk:
         return self.office
 
     async def commit(self, change: Change) -> None:
-        """Do it in the store, then everywhere; `turn` must be held. Raises what `Office.commit` raises."""
+        """Do it in the store, then everywhere; `turn` must be held. Raises what `Office.commit` raises.
+
+        After an `UnknownOutcomeError` this MIC ends.
+        """
         held = self.may_change()
         operations = change.operations
         past = change.past
@@ -163,10 +166,7 @@ class Desk:
             except (office.DeposedError, errors.UnknownOutcomeError) as problem:
                 self.fall(problem)
                 raise
-            if past.content.target != self.past.content.target:
-                past = msgspec.structs.replace(past, target_mod=revision)
-                await self._marked(past)
-            self.past = past
+            self.past = await self._issued(past, revision)
             if change.publish:
                 self.publish()
 
@@ -191,9 +191,21 @@ class Desk:
             operations.append(commands.delete(keys.audit(number - AUDIT_KEPT)))
         return tuple(operations)
 
-    async def _marked(self, past: history.Past) -> None:
-        if self.mark is not None:
-            await anyio.to_thread.run_sync(self.mark.raise_to, standing.mark_of(past.content))
+    async def _issued(self, past: history.Past, revision: int) -> history.Past:
+        """What follows from a commit. Where that fails, memory is behind the store and only a MIC that reads it is right."""
+        if past.content.target == self.past.content.target:
+            return past
+        try:
+            if self.mark is not None:
+                await anyio.to_thread.run_sync(self.mark.raise_to, standing.mark_of(past.content))
+        except Exception as wrong:
+            problem = errors.UnknownOutcomeError(
+                f"it is in the store, and MIC could not note that outside it: {wrong}",
+                hint="look with `tiercast history` before trying again",
+            )
+            self.fall(problem)
+            raise problem from wrong
+        return msgspec.structs.replace(past, target_mod=revision)
 
     def publish(self) -> None:
         """Let the tree have what the history says."""

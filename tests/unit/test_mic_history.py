@@ -144,6 +144,25 @@ async def test_an_outcome_that_was_lost_is_found_out_before_anybody_is_answered(
 
 
 @world_of
+async def test_a_mark_that_cannot_be_written_after_the_commit_ends_this_mic(world: micworld.World) -> None:
+    served, _ = await world.open()
+
+    def full(_name: str, _data: bytes) -> None:
+        raise IsADirectoryError("high-water")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.disk, "write", full)
+        code, _ = await world.apply(served, builders.document())
+    assert code == "unknown_outcome"
+    with pytest.raises(errors.UnknownOutcomeError):
+        await served.run()
+    again, _ = await world.open()
+    assert again.at.past.version == names.Version(1, 2)
+    code, answer = await world.apply(again, hot(), if_revision=2)
+    assert (code, answer["version"]) == ("", [1, 3])
+
+
+@world_of
 async def test_a_repeated_request_is_answered_with_what_it_did_the_first_time(world: micworld.World) -> None:
     served, _ = await world.open()
     _, first = await world.apply(served, builders.document(), request="same")
