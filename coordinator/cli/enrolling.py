@@ -1,7 +1,8 @@
 """`tiercast server enroll`: the identity of another server, as one file to be taken there.
 
-The private key is made here and never sent: the system gets a signing request. Asking again, while whoever answers
-restarts, repeats the same request and yields the same identity.
+The private key is made here and never sent: the system gets a signing request. The key is on disk before anything is
+asked, so that whatever goes wrong afterwards, the same command again repeats the same request and yields the same
+identity; a name is not used up by a failure.
 """
 
 import pathlib
@@ -14,6 +15,8 @@ from coordinator.cli import client, exits, options, session
 
 AGAIN_S = 30.0  # as for a change: the web role may restart under a request
 AGAIN_PAUSE_S = 1.0
+KEY_SUFFIX = ".key"
+"""Of the file beside the wanted one that keeps the private key until the identity is whole."""
 
 
 class Enrolled(msgspec.Struct, frozen=True):
@@ -49,7 +52,17 @@ def enroll(name: str, output: pathlib.Path) -> int:
         raise errors.InUseError(
             f"{output} exists already", hint="an identity is never overwritten; name another file"
         )
-    key_pem = certificates.new_key()
+    try:
+        folder = disk.DirectoryDisk(output.absolute().parent)
+        kept = output.name + KEY_SUFFIX
+        key_pem = folder.read(kept)
+        if key_pem is None:
+            key_pem = certificates.new_key()
+            folder.write(kept, key_pem)
+    except OSError as problem:
+        raise errors.UsageError(
+            f"{output} cannot be written: {problem.strerror}", hint="name another file with -o"
+        ) from problem
     request = {"name": name, "request_pem": certificates.signing_request(key_pem, name).decode()}
     issued = _issued(shown, msgspec.json.encode(request))
     server_id, cluster = names.ServerId(issued.server_id), names.ClusterId(issued.cluster)
@@ -57,7 +70,8 @@ def enroll(name: str, output: pathlib.Path) -> int:
     identity = authority.Identity(server_id, cluster, key_pem, certificate, root)
     parents = [(address, port) for _server, address, port in issued.parents]
     bundle = authority.bundle(identity, issued.trust, issued.admission, parents)
-    disk.DirectoryDisk(output.absolute().parent).write(output.name, bundle)
+    folder.write(output.name, bundle)
+    folder.remove(kept)
     shown.tell(f"{name} is {server_id} of cluster {cluster}; its identity is in {output}, keep it private")
     shown.tell(f"on that machine: tiercast server run --identity {output.name}")
     return exits.Exit.OK
@@ -70,7 +84,9 @@ def _issued(shown: session.Session, body: bytes) -> Enrolled:
     while True:
         try:
             return asked.call(ask).as_(Enrolled)
-        except errors.UnknownOutcomeError as error:
+        except errors.TiercastError as error:
+            if client.code_of(error) not in {"unknown_outcome", "no_coordinator", "lost"}:
+                raise
             if shown.clock.monotonic() >= end:
                 raise
             shown.progress(f"no answer from {asked.place}, retrying: {error.message}")

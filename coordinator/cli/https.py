@@ -67,9 +67,17 @@ def _connect(connection: http.client.HTTPSConnection) -> None:
     except ssl.SSLCertVerificationError as wrong:
         where = f"https://{_shown(connection.host)}:{connection.port}"
         raise errors.IdentityError(
-            f"{where} is not the system of this context: {wrong.verify_message}",
-            hint="its certificate is not of the context's CA; is it another system, or initialised anew?",
+            f"{where} is not the system of this context: {wrong.verify_message}", hint=_hint(wrong)
         ) from wrong
+
+
+_NOT_YET_VALID, _EXPIRED = 9, 10  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+
+
+def _hint(wrong: ssl.SSLCertVerificationError) -> str:
+    if wrong.verify_code in {_NOT_YET_VALID, _EXPIRED}:
+        return "a clock is wrong: compare `date -u` on this machine and on the server"
+    return "its certificate is not of the context's CA; is it another system, or initialised anew?"
 
 
 def _pinned(ca: str) -> ssl.SSLContext:

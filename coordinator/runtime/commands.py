@@ -1,10 +1,24 @@
 """Local commands of the coordinator's side, found by entry point (`tiercast.server`)."""
 
 import os
+import pathlib
+import shutil
 
 import click
 
+from coordinator import errors
 from coordinator.host import settings
+
+
+def _check_writable(path: pathlib.Path) -> None:
+    """Raises `UsageError` where the contexts cannot be read or replaced."""
+    from coordinator.host import contexts  # noqa: PLC0415 as below
+
+    try:
+        contexts.write(path, contexts.read(path))
+    except OSError as problem:
+        hint = f"name another file by {contexts.VARIABLE}"
+        raise errors.UsageError(f"{path} cannot be written: {problem.strerror}", hint=hint) from problem
 
 
 @click.command()
@@ -38,10 +52,15 @@ def init(  # noqa: PLR0913 one parameter per option
     fqdn = fqdn or f"{master_domain}.example"
     wanted = initialise.First(name=name, address=address, site=site, master_domain=master_domain, fqdn=fqdn)
     document = initialise.checked(initialise.basic_document(wanted))
+    path = contexts.path(os.environ)
+    _check_writable(path)  # the token exists nowhere else: nothing is made that could not be kept
     made = initialise.initialise(layout, wanted, document, clock.SystemClock(), clock.SystemRandom())
     url = f"https://{f'[{address}]' if ':' in address else address}:{limits.PORT_WS}"
-    path = contexts.path(os.environ)
-    contexts.write_context(path, context or name, url, made.ca_pem, made.token.text)
+    try:
+        contexts.write_context(path, context or name, url, made.ca_pem, made.token.text)
+    except BaseException:
+        shutil.rmtree(layout.root)
+        raise
     click.echo(f"cluster {made.cluster} made in {layout.root}", err=True)
     click.echo(f"administrator's token and CA are in {path} (context {context or name})", err=True)
     click.echo("next:", err=True)

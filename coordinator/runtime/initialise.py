@@ -49,7 +49,7 @@ def initialise(
     clock: effects.Clock,
     random: effects.Random,
 ) -> Made:
-    """Make the directory. Raises `InUseError`, `UnreachableError` (address, ports), `OSError`."""
+    """Make the directory. Raises `InUseError`, `UsageError` (the address), `OSError`."""
     check_unused(layout.root)
     check_address(wanted.address)
     fresh = layout.root.with_name(layout.root.name + ".new")
@@ -98,7 +98,7 @@ def check_unused(root: pathlib.Path) -> None:
 
 
 def check_address(address: str) -> None:
-    """Raises `UnreachableError` where it is no address of this machine, `InUseError` where a port of ours is taken."""
+    """Raises `UsageError` where it is no address of this machine, `InUseError` where a port of ours is taken."""
     for port in (limits.PORT_SHELL, limits.PORT_MIC, limits.PORT_WS):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -114,7 +114,7 @@ def _explained(problem: OSError, address: str, port: int) -> errors.TiercastErro
         hint = f"see who holds it with `ss -lptn 'sport = :{port}'`"
         return errors.InUseError(f"port {port} of {address} is taken", hint=hint)
     hint = "see the addresses of this machine with `ip address`"
-    return errors.UnreachableError(f"{address} is not an address of this machine", hint=hint)
+    return errors.UsageError(f"{address} is not an address of this machine", hint=hint)
 
 
 def checked(document: model.Document) -> model.Document:
