@@ -1,0 +1,201 @@
+"""No key and no token stands where others could read it: command lines, environments, logs, files.
+
+A real server, as `server init` makes it, with its MIC, DC and WS in real worker nodes, asked over HTTPS with a good token
+and with bad ones.
+"""
+
+import base64
+import http.client
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+import pytest
+
+from coordinator.host import clock, contexts, disk, settings
+from coordinator.runtime import initialise
+from coordinator.trust import authority, tls
+from nodeagent.main import local
+
+ADDRESS = "127.0.89.1"
+DEADLINE_S = 40.0
+WRONG = "tca_00000000dead_" + "badbad" * 10 + "beef"
+
+
+class Server:
+    """One server's directory, its ServerShell, and everything about it that nobody else may know."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        self.layout = settings.Layout(root / "c1")
+        first = initialise.First(
+            name="c1", address=ADDRESS, site="central", master_domain="acme", fqdn="acme.example"
+        )
+        self.made = initialise.initialise(
+            self.layout, first, initialise.basic_document(first), clock.SystemClock(), clock.SystemRandom()
+        )
+        self.output = root / "servershell.log"
+        self.context = root / "home" / "contexts.yaml"
+        contexts.write_context(
+            self.context, "c1", f"https://{ADDRESS}:8443", self.made.ca_pem, self.made.token.text
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        code = "from nodeagent.main.commands import server; server()"
+        words = [sys.executable, "-P", "-c", code, "run", "--dir", str(self.layout.root)]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            try:
+                local.ask(self.layout, self.made.cluster, "stop")
+                self.process.wait(30)
+            except Exception:
+                self.process.kill()
+                raise
+
+    def ready(self) -> bool:
+        code, answer = local.ask(self.layout, self.made.cluster, "status")
+        return not code and msgspec.json.decode(answer)["level"] == "ready"
+
+    def pids(self) -> list[int]:
+        """ServerShell and every process that runs below the directory."""
+        assert self.process is not None
+        root = os.fsencode(self.layout.root)
+        found = [self.process.pid]
+        for place in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if root in (place / "cmdline").read_bytes() and int(place.name) != os.getpid():
+                    found.append(int(place.name))
+            except OSError:
+                continue
+        return sorted(set(found))
+
+    def secrets(self) -> dict[str, list[bytes]]:
+        """In every spelling that could slip out."""
+        token = self.made.token.text
+        found = {
+            "token": [token.encode(), token.rpartition("_")[2].encode()],
+            "a wrong token": [WRONG.encode()],
+        }
+        for name in ("identity/server.key", "identity/authority/ca.key"):
+            lines = (self.layout.root / name).read_text().strip().splitlines()[1:-1]
+            found[name] = [lines[0].encode()[20:], base64.b64decode("".join(lines))[-60:]]
+        seed = (self.layout.root / "identity/authority/signing.key").read_bytes()
+        found["signing key"] = [
+            seed,
+            seed.hex().encode(),
+            base64.b64encode(seed).rstrip(b"="),
+            repr(seed).encode(),
+        ]
+        return found
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except Exception:  # noqa: BLE001 not there yet, in whatever way
+            pass
+        time.sleep(0.05)
+    pytest.fail(f"not within {DEADLINE_S:.0f} s: {what}")
+
+
+def asked(server: Server, token: str) -> int:
+    """Status of one request over HTTPS, the CA pinned."""
+    connection = http.client.HTTPSConnection(
+        ADDRESS, 8443, context=tls.pinned_client_context(server.made.ca_pem), timeout=10
+    )
+    try:
+        connection.request(
+            "GET", "/api/admin/v1/whoami", headers={"Authorization": f"Bearer {token}", "X-Bad": token}
+        )
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("leaks"))
+    made.start()
+    try:
+        until(made.ready, "ready")
+        until(lambda: asked(made, made.made.token.text) == 200, "an answer over HTTPS")
+        assert asked(made, WRONG) == 401
+        assert asked(made, "") == 401
+        yield made
+    finally:
+        made.stop()
+
+
+def holding(server: Server, data: bytes) -> list[str]:
+    """Which secrets stand in it."""
+    return [name for name, spellings in server.secrets().items() if any(one in data for one in spellings)]
+
+
+def test_no_command_line_and_no_environment_holds_a_secret(server: Server) -> None:
+    pids = server.pids()
+    assert len(pids) >= 3, "ServerShell, the node of MIC, the node of DC and WS"
+    for pid in pids:
+        for name in ("cmdline", "environ"):
+            assert holding(server, pathlib.Path(f"/proc/{pid}/{name}").read_bytes()) == []
+
+
+def test_nodes_get_an_environment_of_their_own(server: Server) -> None:
+    assert server.process is not None
+    for pid in server.pids():
+        if pid != server.process.pid:
+            names = {
+                one.partition(b"=")[0]
+                for one in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            }
+            assert names - {b"", b"LC_CTYPE"} <= {b"PATH", b"LANG", b"TIERCAST_NODE_DIRECTORY"}
+
+
+def test_no_log_holds_a_secret(server: Server) -> None:
+    logs = [path for path in server.layout.logs.iterdir() if path.is_file()]
+    assert logs
+    for path in (*logs, server.output):
+        data = path.read_bytes()
+        assert holding(server, data) == [], path
+        assert b"BEGIN" not in data
+        assert b"tca_" not in data
+
+
+def test_keys_stand_in_the_identity_alone_and_the_token_nowhere(server: Server) -> None:
+    for path in server.layout.root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            found = holding(server, path.read_bytes())
+            if path.is_relative_to(server.layout.identity):
+                assert "token" not in found
+                assert "a wrong token" not in found
+            else:
+                assert found == [], path
+
+
+def test_nothing_below_the_directory_is_for_anybody_else(server: Server) -> None:
+    for path in (server.layout.root, *server.layout.root.rglob("*"), server.context):
+        if not path.is_symlink():
+            assert path.lstat().st_mode & 0o077 == 0, f"{stat.filemode(path.lstat().st_mode)} {path}"
+
+
+def test_what_holds_secrets_does_not_show_them(server: Server) -> None:
+    root = disk.DirectoryDisk(server.layout.root)
+    for held in (
+        authority.Identity.load(root),
+        authority.Authority.load(root),
+        server.made.token,
+        server.made,
+    ):
+        for text in (repr(held), str(held), f"{held!r:.5000}"):
+            assert holding(server, text.encode()) == [], type(held)
