@@ -22,7 +22,7 @@ from coordinator.propagation import asks, bodies, messages, mirror, subscriber
 from coordinator.propagation import events as hop
 from coordinator.trust import authority, signing
 from nodeagent.servershell import core, events
-from nodeagent.supervision import leftovers, spec
+from nodeagent.supervision import leftovers, machine, spec
 
 _LOG = logs.Log("servershell")
 PROCESS_FILE = "process.json"
@@ -188,7 +188,7 @@ class ServerShell:
             directory.mkdir(mode=0o700, exist_ok=True)
             leftovers.end(directory)
             process = self._place.launcher.spawn(self._command(name, given_up, trust))
-            _record(directory, process)
+            self._record(directory, process)
         except OSError as problem:
             _LOG.error("node not started", node=name, reason=str(problem))
             self.driver.feed(events.NodeNotStarted(name, str(problem)))
@@ -218,10 +218,21 @@ class ServerShell:
         )
         return effects.Command(
             argv=(sys.executable, "-P", "-m", "nodeagent", "node", str(written)),
-            environment=_ENVIRONMENT,
+            environment={**_ENVIRONMENT, **leftovers.mark(directory)},
             directory=str(directory),
             log_path=str(self._layout.logs / f"{name}.log"),
         )
+
+    def _record(self, directory: pathlib.Path, process: effects.ProcessId) -> None:
+        """Raises `OSError`; the process does not run then: nobody would know of it."""
+        fresh = directory / f"{PROCESS_FILE}.new"
+        try:
+            fresh.write_bytes(msgspec.json.encode(process))
+            fresh.replace(directory / PROCESS_FILE)
+        except OSError:
+            self._place.launcher.kill(process, machine.SIGKILL, group=True)
+            self._tasks.start_soon(self._place.launcher.wait, process)
+            raise
 
     async def _await_end(self, name: names.NodeName, process: effects.ProcessId) -> None:
         ended = await self._place.launcher.wait(process)
@@ -233,12 +244,6 @@ class ServerShell:
 
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-
-
-def _record(directory: pathlib.Path, process: effects.ProcessId) -> None:
-    fresh = directory / f"{PROCESS_FILE}.new"
-    fresh.write_bytes(msgspec.json.encode(process))
-    fresh.replace(directory / PROCESS_FILE)
 
 
 def _recorded(directory: pathlib.Path) -> effects.ProcessId | None:

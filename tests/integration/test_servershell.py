@@ -18,7 +18,8 @@ from coordinator.host import clock, disk, settings
 from coordinator.runtime import initialise
 from coordinator.trust import authority
 from nodeagent.main import local
-from nodeagent.supervision import procfs
+from nodeagent.servershell import shell
+from nodeagent.supervision import leftovers, procfs
 
 ADDRESS = "127.0.77.1"
 DEADLINE_S = 30.0
@@ -150,6 +151,33 @@ def test_a_node_that_ended_while_its_servershell_was_away_is_started_again(serve
     server.start()
     until(lambda: server.status()["level"] == "ready", "ready again")
     assert not set(server.pids().values()) & set(before.values())
+
+
+def test_a_node_that_was_never_recorded_is_ended_before_another_is_started(server: Server) -> None:
+    before = server.pids()
+    victim = next(name for name in before if name.startswith("hello1"))
+    server.kill()
+    (server.layout.nodes / victim / shell.PROCESS_FILE).unlink()
+    server.start()
+    until(lambda: server.status()["level"] == "ready", "ready again")
+    after = server.pids()
+    assert after[victim] not in (0, before[victim])
+    assert not alive(before[victim])
+    marked = leftovers.find(server.layout.nodes / victim)
+    assert [process.pid for process in marked] == [after[victim]]
+
+
+def test_a_node_that_cannot_be_recorded_does_not_run(server: Server) -> None:
+    before = server.pids()
+    victim = next(name for name in before if name.startswith("hello1"))
+    directory = server.layout.nodes / victim
+    blocked = directory / f"{shell.PROCESS_FILE}.new"
+    blocked.mkdir()
+    os.kill(before[victim], signal.SIGKILL)
+    until(lambda: server.status()["outcome"] == "failed", "it is said")
+    until(lambda: not leftovers.find(directory), "nothing of it runs")
+    blocked.rmdir()
+    until(lambda: server.status()["level"] == "ready", "ready once it can be recorded")
 
 
 def test_sigterm_leaves_the_nodes_running_and_stop_ends_them(server: Server) -> None:
