@@ -68,6 +68,8 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     ack: messages.AckState | None
     last: float
     """Wall seconds of the last sign of its link."""
+    owes: names.RolloutId = names.RolloutId("")
+    """The rollout under which it had a link and has not done what was asked: it is reachable or lost, not absent."""
 
 
 class Facts(msgspec.Struct):
@@ -145,12 +147,21 @@ class Convergence:
         self._recount(now)
 
     def seen(self, seen: Mapping[names.ServerId, Seen], now: float, wall: float) -> None:
-        """What an earlier MIC committed: the past, never a live link."""
+        """What an earlier MIC committed: the past, never a live link. Who owed it something may still be on the way here."""
         for server, one in seen.items():
             facts = self.facts.setdefault(server, Facts({}))
             if facts.ack is None and not facts.links:
                 facts.ack, facts.since = one.ack, now - max(0.0, wall - one.last)
+                if one.owes and one.owes == self.rollout:
+                    facts.latched = True
+                    self._grace[server] = now + limits.SILENT_S
         self._recount(now, keep_since=True)
+
+    def remember(self, server: names.ServerId, ack: messages.AckState | None, last: float) -> Seen:
+        """What is to be committed of a server, with `ack` as the form in which its last word is kept."""
+        facts = self.facts[server]
+        owes = server in self.asked and facts.latched and not facts.done
+        return Seen(ack, last, self.rollout if owes else names.RolloutId(""))
 
     # --- what is told ---------------------------------------------------------------------------------------------
 

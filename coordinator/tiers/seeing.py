@@ -13,6 +13,7 @@ from coordinator.propagation import convergence, messages
 from coordinator.store import commands
 from coordinator.tiers import desk, entries, keys, rolling
 
+DETAIL_CHARACTERS = 40
 _ROW_BYTES = 200
 SERVERS_PER_SITE = limits.STORE_VALUE_BYTES // _ROW_BYTES
 
@@ -37,22 +38,31 @@ def picture(at: desk.Desk) -> dict[str, entries.SiteSeen]:
     sites: dict[str, dict[names.ServerId, convergence.Seen]] = {}
     admissions = at.past.content.admissions
     for server, facts in at.master.convergence.facts.items():
-        if facts.ack is None or server not in admissions:
+        if server not in admissions:
             continue
-        known = before.get(server)
-        linked = bool(facts.links)
-        ack = msgspec.structs.replace(facts.ack, roles=(), detail=facts.ack.detail[:40])
-        fresh = known is None or known.ack != ack or linked
+        known, ack = before.get(server), _kept(facts.ack)
+        fresh = known is None or known.ack != ack or bool(facts.links)
         last = wall if fresh or known is None else known.last
+        seen = at.master.convergence.remember(server, ack, last)
+        if seen.ack is None and not seen.owes:
+            continue
         site = admissions[server].content.site or keys.NOWHERE
         held = sites.setdefault(site, {})
         if len(held) < SERVERS_PER_SITE:
-            held[server] = convergence.Seen(ack, last)
+            held[server] = seen
     return {site: entries.SiteSeen(servers) for site, servers in sites.items()}
 
 
-def _acks(seen: entries.SiteSeen | None) -> Mapping[names.ServerId, messages.AckState | None]:
-    return {} if seen is None else {server: one.ack for server, one in seen.servers.items()}
+def _kept(ack: messages.AckState | None) -> messages.AckState | None:
+    return (
+        None if ack is None else msgspec.structs.replace(ack, roles=(), detail=ack.detail[:DETAIL_CHARACTERS])
+    )
+
+
+def _told(seen: entries.SiteSeen | None) -> Mapping[names.ServerId, convergence.Seen]:
+    """All but the times: those alone are not worth a commit."""
+    servers = {} if seen is None else seen.servers
+    return {server: msgspec.structs.replace(one, last=0.0) for server, one in servers.items()}
 
 
 class Watcher:
@@ -84,7 +94,7 @@ class Watcher:
         changed = {
             site: one
             for site, one in seen.items()
-            if _acks(one) != _acks(at.past.seen.get(site)) or not moved.isdisjoint(one.servers)
+            if _told(one) != _told(at.past.seen.get(site)) or not moved.isdisjoint(one.servers)
         }
         operations: list[commands.Operation] = [
             commands.put(keys.seen(site), entries.encode(one)) for site, one in changed.items()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from coordinator import limits, names, role
 from coordinator.config import expansion, model, topology
 from coordinator.hop import ledger
-from coordinator.propagation import asks, convergence, events, master, messages, relay, subscriber
+from coordinator.propagation import asks, events, master, messages, relay, subscriber
 from nodeagent.basedrole import events as roles
 from tests.simulation import copies, disk, nodes, office, process
 
@@ -121,8 +121,8 @@ class MasterProcess(process.Process):
         wall = office.ISSUED_AT + self.now
         past = dict(self.office.seen)
         for server, facts in self.machine.convergence.facts.items():
-            if facts.links or server not in past:
-                past[server] = convergence.Seen(facts.ack, wall)
+            last = wall if facts.links or server not in past else past[server].last
+            past[server] = self.machine.convergence.remember(server, facts.ack, last)
         self.office.seen = past
         self.ground.engine.after(LOOK_S, self._look)
 

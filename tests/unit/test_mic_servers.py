@@ -4,9 +4,9 @@ import anyio
 import msgspec
 import pytest
 
-from coordinator import errors, names
+from coordinator import errors, limits, names
 from coordinator.domains import people
-from coordinator.propagation import messages, objects
+from coordinator.propagation import events, messages, objects
 from coordinator.store import commands
 from coordinator.tiers import entries, keys, permissions, requests, verbs
 from coordinator.trust import tokens
@@ -134,6 +134,33 @@ def test_the_next_mic_knows_what_was_last_seen_and_that_it_is_the_past() -> None
         (server,) = status["sites"][0]["servers"]
         assert (server["sync"], server["linked"], server["revision"]) == ("pending", False, "r1")
 
+    anyio.run(main)
+
+
+def test_a_server_lost_during_apply_is_lost_to_the_next_mic_too() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        async with world.running() as (served, tree):
+            server = await world.enroll(served, "n1")
+            _, answer = await world.apply(served, builders.document())
+            tree.connect(micworld.FIRST)
+            tree.ack(micworld.FIRST)
+            tree.connect(server)
+            tree.leave(server)
+            await micworld.until(lambda: server in served.at.past.seen.get("north", nobody).servers)
+        served, tree = await world.open()
+        served.at.settled = True
+        tree.connect(micworld.FIRST)
+        tree.ack(micworld.FIRST)
+        asked = requests.WaitRollout(rollout=answer["rollout"])
+        _, early = await world.ask(served, Verb.ROLLOUT, asked)
+        assert (early["state"], early["ready"], early["reachable"]) == ("running", 1, 2)
+        world.clock.now += limits.SILENT_S
+        tree.feed(events.Tick())
+        _, later = await world.ask(served, Verb.ROLLOUT, asked)
+        assert (later["state"], later["blocking"][0]["sync"]) == ("failed", "lost")
+
+    nobody = entries.SiteSeen({})
     anyio.run(main)
 
 
