@@ -5,6 +5,8 @@ against and on the term. Law (I1, I4): a number is given once, and whoever is an
 for ever.
 """
 
+import hashlib
+
 import msgspec
 
 from coordinator import errors, names
@@ -37,33 +39,43 @@ class Wish(msgspec.Struct, frozen=True):
     if_revision: int
     if_generation: int
     dry_run: bool
+    request: str
+    """Digest of all that was asked for, by which a repetition is told from another request."""
 
 
 async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests.Applied:
     """Make a document active. Raises `InvalidError`, `RefusedError`, `ConflictError` and what a commit raises."""
-    repeated = _repeated(at, caller)
+    request = _digest(caller, asked)
+    repeated = _repeated(at, caller, request)
     if repeated is not None:
         return repeated
     ready = await sources.prepared(at, asked.source)
-    return await _wish(
-        at, caller, Wish(ready, asked.message, asked.if_revision, asked.if_generation, asked.dry_run)
-    )
+    async with at.turn:
+        return await _wish(
+            at,
+            caller,
+            Wish(ready, asked.message, asked.if_revision, asked.if_generation, asked.dry_run, request),
+        )
 
 
 async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback) -> requests.Applied:
     """A new revision equal to an old one, through the same plan. Raises what `apply` raises."""
-    repeated = _repeated(at, caller)
-    if repeated is not None:
-        return repeated
-    active = at.past.version.revision
-    to = asked.to or max((older for older in at.past.records if older < active), default=0)
-    if not to:
-        raise errors.NotFoundError("there is no revision before the active one")
-    ready = await sources.of_revision(at, to)
-    message = asked.message or f"rollback to revision {to}"
-    return await _wish(
-        at, caller, Wish(ready, message, asked.if_revision, asked.if_generation, asked.dry_run)
-    )
+    request = _digest(caller, asked)
+    async with at.turn:
+        repeated = _repeated(at, caller, request)
+        if repeated is not None:
+            return repeated
+        active = at.past.version.revision
+        to = asked.to or max((older for older in at.past.records if older < active), default=0)
+        if not to:
+            raise errors.NotFoundError("there is no revision before the active one")
+        ready = await sources.of_revision(at, to)
+        message = asked.message or f"rollback to revision {to}"
+        return await _wish(
+            at,
+            caller,
+            Wish(ready, message, asked.if_revision, asked.if_generation, asked.dry_run, request),
+        )
 
 
 async def plan(at: desk.Desk, _caller: desk.Caller, asked: requests.Plan) -> requests.Planned:
@@ -81,34 +93,48 @@ async def plan(at: desk.Desk, _caller: desk.Caller, asked: requests.Plan) -> req
     )
 
 
-def _repeated(at: desk.Desk, caller: desk.Caller) -> requests.Applied | None:
-    """The answer given before to the same request of the same person."""
+def _digest(caller: desk.Caller, asked: requests.Apply | requests.Rollback) -> str:
+    if not caller.request:
+        return ""
+    return hashlib.sha256(caller.verb.encode() + b"\0" + msgspec.msgpack.encode(asked)).hexdigest()
+
+
+def _repeated(at: desk.Desk, caller: desk.Caller, request: str) -> requests.Applied | None:
+    """The answer given before to the same request of the same person. Raises `ConflictError` where it is another one."""
     for rollout in at.past.rollouts.values():
-        if caller.request and (rollout.request, rollout.author) == (caller.request, caller.name):
-            return requests.Applied(rollout.version, rollout.digest, rollout.id, unchanged=False)
+        if not caller.request or (rollout.request, rollout.author) != (caller.request, caller.name):
+            continue
+        if rollout.request_digest not in {"", request}:
+            raise errors.ConflictError(
+                f"this request id was used before, for something else (it made {rollout.version})",
+                hint="choose another Idempotency-Key for another request",
+            )
+        return requests.Applied(rollout.version, rollout.digest, rollout.id, unchanged=False)
     return None
 
 
 async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Applied:
-    async with at.turn:
-        at.may_change()
-        past, ready = at.past, wish.prepared
-        _check_base(past.version, wish)
-        made = await planning.plan(at, ready)
-        text = rendering.render_plan(made)
-        warnings = (*_told(ready.warnings), *_warned(made), *_missing(past, ready.document))
-        if made.verdict == "unchanged":
-            return requests.Applied(
-                past.version, ready.digest, past.rollout, unchanged=True, plan_text=text, warnings=warnings
-            )
-        if made.verdict == "refused":
-            raise _refused(made)
-        if wish.dry_run:
-            return requests.Applied(past.version, ready.digest, "", False, text, warnings)
-        change = await _change(at, caller, wish)
-        await at.commit(change)
-        new = at.past
-        return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
+    """`turn` must be held. The first look at repetitions may have been long ago: the first of two was planned meanwhile."""
+    at.may_change()
+    repeated = _repeated(at, caller, wish.request)
+    if repeated is not None:
+        return repeated
+    past, ready = at.past, wish.prepared
+    _check_base(past.version, wish)
+    made = await planning.plan(at, ready)
+    text = rendering.render_plan(made)
+    warnings = (*_told(ready.warnings), *_warned(made), *_missing(past, ready.document))
+    if made.verdict == "unchanged":
+        return requests.Applied(
+            past.version, ready.digest, past.rollout, unchanged=True, plan_text=text, warnings=warnings
+        )
+    if made.verdict == "refused":
+        raise _refused(made)
+    if wish.dry_run:
+        return requests.Applied(past.version, ready.digest, "", False, text, warnings)
+    await at.commit(await _change(at, caller, wish))
+    new = at.past
+    return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
 
 
 def _check_base(base: names.Version, wish: Wish) -> None:
@@ -230,6 +256,7 @@ def _signed(
         asked=len(asking.asked(content, expanded)),
         author=caller.name,
         request=caller.request,
+        request_digest=wish.request,
     )
     return content, rollout
 

@@ -30,6 +30,8 @@ class Rollout(msgspec.Struct, frozen=True, array_like=True):
     reachable: int = 0
     converged_ms: float | None = None
     """From its activation to the last ack; None while somebody is missing."""
+    request_digest: str = ""
+    """Of all that the request asked for; another request under its id is refused."""
 
 
 class Draft(msgspec.Struct, frozen=True, array_like=True):

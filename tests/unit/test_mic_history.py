@@ -165,10 +165,58 @@ async def test_a_mark_that_cannot_be_written_after_the_commit_ends_this_mic(worl
 @world_of
 async def test_a_repeated_request_is_answered_with_what_it_did_the_first_time(world: micworld.World) -> None:
     served, _ = await world.open()
-    _, first = await world.apply(served, builders.document(), request="same")
+    _, first = await world.apply(served, builders.document(), request="same", if_revision=1)
     served, _ = await world.open()  # a new MIC knows it too
     _, again = await world.apply(served, builders.document(), request="same", if_revision=1)
     assert (again["version"], again["rollout"]) == (first["version"], first["rollout"])
+
+
+@world_of
+async def test_a_repetition_that_comes_while_the_first_is_under_way_is_answered_with_the_same(
+    world: micworld.World,
+) -> None:
+    served, _ = await world.open()
+    answers: list[Any] = []
+
+    async def one(asked: msgspec.Struct, verb: Verb) -> None:
+        answers.append(await world.ask(served, verb, asked, request="same"))
+
+    apply = requests.Apply(source=requests.Source(files=(micworld.file(builders.document()),)), if_revision=1)
+    await served.at.turn.acquire()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one, apply, Verb.APPLY)
+        tasks.start_soon(one, apply, Verb.APPLY)
+        await micworld.until(lambda: served.at.turn.statistics().tasks_waiting == 2)
+        served.at.turn.release()
+    assert [(code, answer["version"]) for code, answer in answers] == [("", [1, 2])] * 2
+    assert len({answer["rollout"] for _, answer in answers}) == 1
+
+
+@world_of
+async def test_a_request_id_used_for_something_else_is_a_conflict(world: micworld.World) -> None:
+    served, _ = await world.open()
+    await world.apply(served, builders.document(), request="same")
+    code, problem = await world.apply(served, hot(), request="same")
+    assert (code, "r2" in problem["detail"]) == ("conflict", True)
+    code, _ = await world.ask(served, Verb.ROLLBACK, requests.Rollback(to=1), request="same")
+    assert code == "conflict"
+    assert served.at.past.version == names.Version(1, 2)
+
+
+@world_of
+async def test_a_rollback_that_is_repeated_undoes_nothing_twice(world: micworld.World) -> None:
+    served, _ = await world.open()
+    await world.apply(served, builders.document())
+    await world.apply(served, hot())
+    answers: list[Any] = []
+
+    async def one() -> None:
+        answers.append(await world.ask(served, Verb.ROLLBACK, requests.Rollback(), request="same"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one)
+        tasks.start_soon(one)
+    assert [answer["version"] for _, answer in answers] == [[1, 4], [1, 4]]
 
 
 @world_of
