@@ -428,7 +428,9 @@ class Publisher:
         child.rollup_seq = rollup.seq
         rows = claims.fitting_rows(rollup.rows)
         if any(row.ack is not None and row.ack.digest == self.content.digest for row in rows):
-            child.holds = self.content.digest  # its servers have it from nobody else; a wrong guess costs a full pull
+            child.holds = (
+                self.content.digest
+            )  # its servers have it from nobody else; a wrong guess costs a full pull
         return (ChildRollup(child.link, msgspec.structs.replace(rollup, rows=rows)),)
 
     def _beaten(self, child: Child, beat: messages.Heartbeat) -> tuple[Output, ...]:
@@ -469,7 +471,9 @@ class Publisher:
 
 
 def _same_child(child: Child, peer: names.ServerId, hello: messages.Hello) -> bool:
-    return child.peer == peer and child.hello.kind is hello.kind and child.hello.name == hello.name
+    """A worker node is known by its name alone: its peer is a process, and no two may be one node."""
+    same = child.hello.kind is hello.kind and child.hello.name == hello.name
+    return same and (child.peer == peer or hello.kind is messages.ChildKind.NODE)
 
 
 def _claimed(scope: Scope, ack: messages.AckState) -> messages.AckState | None:

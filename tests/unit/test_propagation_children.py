@@ -1,0 +1,54 @@
+"""Who counts as the same child of a parent, and what is noted when two claim to be it."""
+
+from coordinator import names
+from coordinator.propagation import bodies, events, messages, mirror, objects, publisher
+from coordinator.trust import signing
+
+CLUSTER = names.ClusterId("c")
+SCOPES = {
+    messages.ChildKind.NODE: publisher.Scope.NODE,
+    messages.ChildKind.SHELL: publisher.Scope.SERVER,
+    messages.ChildKind.IC: publisher.Scope.EVERYTHING,
+}
+
+
+def admit(_peer: names.ServerId, hello: messages.Hello) -> publisher.Admit:
+    return publisher.Admit(SCOPES[hello.kind], names.ServerName("s1"))
+
+
+class Parent:
+    """A parent with children that greet it."""
+
+    def __init__(self) -> None:
+        trust = mirror.SignedTrust(b"", signing.TrustBody(1, 1, (), ()))
+        own = names.ServerId("parent")
+        self.publisher = publisher.Publisher(CLUSTER, own, mirror.Content(trust), bodies.Shelf(), admit)
+        self.links = 0
+
+    def greet(
+        self, peer: str, kind: messages.ChildKind, name: str, now: float = 0.0
+    ) -> tuple[publisher.Output, ...]:
+        self.links += 1
+        link = names.LinkId(self.links)
+        hello = messages.Hello(messages.PROTOCOL, CLUSTER, kind, name, 1, objects.Numbers(), "", b"", None)
+        self.publisher.handle(events.Arrived(link, names.ServerId(peer)), now)
+        return self.publisher.handle(events.Heard(link, hello), now)
+
+    def linked(self) -> list[int]:
+        return list(self.publisher.children)
+
+
+def test_of_two_processes_of_one_worker_node_the_newer_one_is_heard() -> None:
+    parent = Parent()
+    parent.greet("process 100", messages.ChildKind.NODE, "hello1")
+    parent.greet("process 200", messages.ChildKind.NODE, "hello1")
+    assert parent.linked() == [2]
+
+
+def test_two_worker_nodes_and_two_servers_are_two() -> None:
+    parent = Parent()
+    parent.greet("process 100", messages.ChildKind.NODE, "hello1")
+    parent.greet("process 200", messages.ChildKind.NODE, "hello2")
+    parent.greet("s1", messages.ChildKind.SHELL, "")
+    parent.greet("s2", messages.ChildKind.SHELL, "")
+    assert parent.linked() == [1, 2, 3, 4]
