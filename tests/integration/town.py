@@ -51,9 +51,12 @@ templates:
   restarts:
     type: process
     params:
-      command: [python3, -m, http.server, "8001", --bind, "{{address}}", --directory, "{{files}}"]
+      command:
+        - sh
+        - -c
+        - sleep 1 && exec python3 -m http.server 8001 --bind {{address}} --directory {{files}}
       files: {{index.html: "{word}"}}
-      ready: {{after: 1500ms}}
+      ready: {{tcp: 8001}}
 sites:
   central: {{type: master_communication, domains: [acme]}}
   north: {{type: communication, domains: [branch]}}
@@ -223,9 +226,16 @@ class Truth:
 
     def _run(self) -> None:
         while not self._over.wait(LOOK_S):
-            if self._town.state() == "converged":
-                self.lies += self._town.wrong()
+            self.lies += self._lies()
             self.asked += 1
+
+    def _lies(self) -> list[str]:
+        """Said before and after the programs were asked: a change in between is no lie."""
+        revision = self._town.revision
+        if self._town.state() != "converged" or not (wrong := self._town.wrong()):
+            return []
+        still = self._town.state() == "converged" and self._town.revision == revision
+        return wrong if still else []
 
 
 def until(condition: Callable[[], object], what: str | Callable[[], object]) -> None:
