@@ -126,11 +126,13 @@ def test_an_old_roll_up_said_again_changes_nothing(made: cluster.Cluster) -> Non
     for _ in range(100):
         cluster.hear(served, 1, old)
         cluster.hear(served, 1, msgspec.structs.replace(old, seq=2))
-    cluster.hear(
-        served, 1, msgspec.structs.replace(old, seq=3)
-    )  # even as the newest: its ack is the older one
     assert served.convergence.summary == before
     assert before.ready == 1
+    cluster.hear(
+        served, 1, msgspec.structs.replace(old, seq=3)
+    )  # as its newest word it says less, never more
+    assert served.convergence.facts[cluster.sid("n2")].ack == new.ack
+    assert served.convergence.summary.ready == 0
 
 
 def test_only_a_servershell_acks_for_its_server(made: cluster.Cluster) -> None:
