@@ -36,6 +36,17 @@ def test_nothing_acknowledged_is_lost_and_every_property_of_raft_holds(seed: int
     lived(seed)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        1010,  # a snapshot arrived whose tail stood in a file of the journal that went later
+        1346,  # a member woke up as the leader of a term that was long over
+    ],
+)
+def test_seeds_that_failed_once_hold(seed: int) -> None:
+    lived(seed)
+
+
 def test_a_seed_gives_the_same_life_twice() -> None:
     one, other = lived(7), lived(7)
     assert one.log == other.log

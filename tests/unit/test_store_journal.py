@@ -306,3 +306,26 @@ def test_what_a_killed_process_left_unsynced_is_durable_once_it_was_read_again(s
     assert len(found(disk).held.entries) == 3
     disk.power_cut(random.Random(seed))
     assert len(found(disk).held.entries) == 3
+
+
+def test_a_snapshot_that_kept_a_tail_is_read_right_after_the_file_with_that_tail_went() -> None:
+    disk = storedisk.FakeFiles()
+    writer = written(disk, 39)
+    writer.roll()
+    writer.replace(log.Position(33, 1), log.Position(39, 1))
+    writer.append(1, "m1", None, [entry(40), entry(41)])
+    writer.sync()
+    assert [e.index for e in found(disk).held.entries] == list(range(34, 42))
+    writer.drop_before(40)
+    recovered = found(disk)
+    assert (recovered.held.prev, recovered.held.last) == (log.Position(39, 1), log.Position(41, 1))
+
+
+def test_a_snapshot_that_left_no_tail_begins_the_log_anew() -> None:
+    disk = storedisk.FakeFiles()
+    writer = written(disk, 5)
+    writer.replace(log.Position(9, 1), log.Position(9, 1))
+    writer.append(1, "m1", None, [entry(10)])
+    writer.sync()
+    recovered = found(disk)
+    assert (recovered.held.prev, recovered.held.last) == (log.Position(9, 1), log.Position(10, 1))

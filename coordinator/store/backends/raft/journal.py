@@ -58,6 +58,7 @@ class Recovered(msgspec.Struct, frozen=True):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Header)
+_POSITIONS = msgspec.msgpack.Decoder(log.Position)
 _VOTES = msgspec.msgpack.Decoder(str | None)
 
 
@@ -156,7 +157,7 @@ class Journal:
 
     def replace(self, prev: log.Position, last: log.Position) -> None:
         """A snapshot that ends at `prev` takes the place of all up to there; `last` is the end of the log then."""
-        self._appender.write([self._encode(records.REPLACED, prev.index, prev.term, b"")])
+        self._appender.write([self._encode(records.REPLACED, prev.index, prev.term, _ENCODER.encode(last))])
         self._last = last
         self.sync()
 
@@ -302,11 +303,18 @@ class _Reader:
                 entry = log.Entry(record.number, record.term, record.payload[0], record.payload[1:])
                 self.held.append((entry,))
             case records.REPLACED:
-                self.held.replace(log.Position(record.number, record.term))
+                self._replace(log.Position(record.number, record.term), _POSITIONS.decode(record.payload))
             case _:
                 raise _damaged(
                     name, offset, f"a record is out of place (kind {record.kind}, index {record.number})"
                 )
+
+    def _replace(self, prev: log.Position, last: log.Position) -> None:
+        """What stood behind `prev` stayed or went as a whole: the files before may have held it, and be gone."""
+        if last.index > prev.index:
+            self.held.compact(prev.index)
+        else:
+            self.held = log.Log(prev)
 
 
 def _read_all(directory: files.Files) -> _Reader:
