@@ -187,6 +187,7 @@ class Transport:
             OSError,
             errors.TiercastError,
             msgspec.MsgspecError,
+            UnicodeDecodeError,
             TimeoutError,
             asyncio.IncompleteReadError,
         ):
