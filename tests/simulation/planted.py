@@ -13,7 +13,7 @@ from coordinator import names
 from coordinator.hop import ledger
 from coordinator.propagation import acks, convergence, intake, master, messages, publisher, relay, subscriber
 from nodeagent.servershell import acks as server_acks
-from nodeagent.servershell import node, reconcile
+from nodeagent.servershell import reconcile
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -52,29 +52,6 @@ def relay_acks_its_own_version(patch: pytest.MonkeyPatch) -> None:
 def absent_servers_stay_ready(patch: pytest.MonkeyPatch) -> None:
     """An IC does not say that a link is gone."""
     patch.setattr(acks.Table, "unlinked", lambda _self, _server, _now: None)
-
-
-def acks_outlive_their_process(patch: pytest.MonkeyPatch) -> None:
-    """ServerShell goes on believing a node that has ended, and its link too."""
-    honest = node.Node.heard
-
-    def heard(self: node.Node, outputs: Any) -> Any:
-        kept = self.ack
-        done = honest(self, outputs)
-        self.ack = kept
-        return done
-
-    patch.setattr(node.Node, "heard", heard)
-    patch.setattr(node.Node, "ack", property(_kept, _keep), raising=False)
-
-
-def _kept(self: Any) -> Any:
-    return self.__dict__.get("ack")
-
-
-def _keep(self: Any, ack: Any) -> None:
-    if ack is not None or "ack" not in self.__dict__:
-        self.__dict__["ack"] = ack
 
 
 def heartbeats_heal_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -132,7 +109,6 @@ BUGS: Mapping[str, Plant] = {
         no_resend_on_reconnect,
         relay_acks_its_own_version,
         absent_servers_stay_ready,
-        acks_outlive_their_process,
         heartbeats_heal_nothing,
         ledger_only_in_memory,
         start_before_stop,
