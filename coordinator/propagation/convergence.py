@@ -70,6 +70,8 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     """Wall seconds of the last sign of its link."""
     owes: names.RolloutId = names.RolloutId("")
     """The rollout under which it had a link and has not done what was asked: it is reachable or lost, not absent."""
+    oldest: names.Version = names.NO_VERSION
+    """As in `Facts`."""
 
 
 class Facts(msgspec.Struct):
@@ -84,6 +86,11 @@ class Facts(msgspec.Struct):
     """It had a link since the activation."""
     done: bool = False
     """It was there, once, under this target."""
+    oldest: names.Version = names.NO_VERSION
+    """The last that it is known to have accepted, or the one that placed it: what it has now is this or a later one.
+
+    `NO_VERSION` where that is not known, and where it has let go of everything.
+    """
     sync: Sync = Sync.UNKNOWN
     reachable: bool = False
     """As counted."""
@@ -128,23 +135,30 @@ class Convergence:
     ) -> None:
         """Another target (or the same again, after a restart): everybody is judged anew."""
         same = (version, digest) == (self.version, self.digest)
+        placing = names.NO_VERSION if self.version == names.NO_VERSION else version
         self.rollout, self.version, self.digest = rollout, version, digest
         if not same:
             self.activated, self.converged_at = now, None
             for facts in self.facts.values():
                 facts.latched, facts.done = bool(facts.links), False
             self._grace.clear()
-        self.asked = dict(asked)
-        for server in self.asked:
-            self.facts.setdefault(server, Facts({}))
+        self._ask(asked, placing)
         self._recount(now)
 
     def ask(self, asked: Mapping[names.ServerId, Asked], now: float) -> None:
         """Who is asked has changed (a leaving server released, one was expelled)."""
-        self.asked = dict(asked)
-        for server in self.asked:
-            self.facts.setdefault(server, Facts({}))
+        self._ask(asked, self.version)
         self._recount(now)
+
+    def _ask(self, asked: Mapping[names.ServerId, Asked], placing: names.Version) -> None:
+        """`placing` is what a server that is asked from now on can have at the oldest, where that is known."""
+        for server, one in asked.items():
+            facts, before = self.facts.setdefault(server, Facts({})), self.asked.get(server)
+            released = facts.ack is not None and facts.ack.level is messages.Level.RELEASED
+            placed = not one.leaving and (before is None or (before.leaving and released))
+            if placed and facts.oldest == names.NO_VERSION:
+                facts.oldest = placing
+        self.asked = dict(asked)
 
     def seen(self, seen: Mapping[names.ServerId, Seen], now: float, wall: float) -> None:
         """What an earlier MIC committed: the past, never a live link. Who owed it something may still be on the way here."""
@@ -152,6 +166,7 @@ class Convergence:
             facts = self.facts.setdefault(server, Facts({}))
             if facts.ack is None and not facts.links:
                 facts.ack, facts.since = one.ack, now - max(0.0, wall - one.last)
+                facts.oldest = one.oldest
                 if one.owes and one.owes == self.rollout:
                     facts.latched = True
                     self._grace[server] = now + limits.SILENT_S
@@ -161,7 +176,7 @@ class Convergence:
         """What is to be committed of a server, with `ack` as the form in which its last word is kept."""
         facts = self.facts[server]
         owes = server in self.asked and facts.latched and not facts.done
-        return Seen(ack, last, self.rollout if owes else names.RolloutId(""))
+        return Seen(ack, last, self.rollout if owes else names.RolloutId(""), facts.oldest)
 
     # --- what is told ---------------------------------------------------------------------------------------------
 
@@ -169,7 +184,7 @@ class Convergence:
         """One server, as the relay behind `link` knows it (a ServerShell linked directly: its own link)."""
         facts = self.facts.setdefault(row.server, Facts({}))
         if row.ack is not None and (facts.ack is None or row.ack.epoch > facts.ack.epoch):
-            facts.ack = row.ack
+            facts.ack, facts.oldest = row.ack, _oldest(row.ack, facts.oldest)
         if row.linked:
             facts.links[link] = None if row.ack is None else row.ack.epoch
             self._by_link.setdefault(link, {})[row.server] = None
@@ -326,3 +341,11 @@ class Convergence:
                 return "no link, expected back" if not facts.links else "has not taken it yet"
             case _:
                 return f"{ack.level.word}, not {'released' if facts.sync is Sync.LEAVING else 'ready'} yet"
+
+
+def _oldest(ack: messages.AckState, before: names.Version) -> names.Version:
+    """What a server has at the oldest once it has said this."""
+    if ack.level is messages.Level.RELEASED:
+        return names.NO_VERSION
+    taken = ack.outcome is messages.Outcome.FAILED or ack.level >= messages.Level.ACCEPTED
+    return ack.version if taken and ack.outcome is not messages.Outcome.REFUSED else before

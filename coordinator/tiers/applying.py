@@ -198,7 +198,7 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change
         records=records,
         rollouts=rollouts,
     )
-    pruned, after = history.prune(after, frozenset(planning.holders(at)))
+    pruned, after = history.prune(after, frozenset(await planning.held(at)))
     operations: list[commands.Operation] = [
         *await _body(at, ready),
         *_objects(past.content, content),

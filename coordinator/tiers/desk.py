@@ -90,6 +90,8 @@ class Desk:
         self.news = News()
         self.begun: dict[names.RolloutId, float] = {}
         """Monotonic second at which this process activated a rollout."""
+        self.outlines: dict[names.Digest, names.Digest] = {}
+        """Of documents, by their digest: what the rules of change see of them."""
         self.shelf = bodies.Shelf()
         if past.body:
             self.shelf.add(past.content.digest, past.body)

@@ -1,6 +1,8 @@
-"""The plan of a change against every live document: the active one and all that some server still holds.
+"""The plan of a change against every live document: the active one and all that some server may have.
 
-What a server holds is taken from its last ack, as committed in `/seen`; one that was never heard of holds nothing.
+A server may have taken any revision since the last one it is known to have accepted, also while it has no link to us: its
+IC, or another server, may have brought it. One that was never heard of may have any since the one that placed it; one that
+refused has what it had before. Law: what is left out of a plan is nowhere, or looks the same to every rule of change.
 """
 
 import datetime as dt
@@ -9,48 +11,80 @@ import functools
 import anyio.to_thread
 
 from coordinator import names
-from coordinator.config import model, topology, transition
-from coordinator.propagation import messages
+from coordinator.config import model, outline, topology, transition
+from coordinator.propagation import convergence, messages
 from coordinator.store import membership
-from coordinator.tiers import desk, sources
+from coordinator.tiers import asking, desk, sources
 
 LARGE_BYTES = 64 * 1024  # a plan of 1,000 servers takes a good part of a second
 
 
-def holders(at: desk.Desk) -> dict[int, frozenset[names.ServerName]]:
-    """Which servers hold which revision of this generation; those that have released everything hold none."""
+def ranges(at: desk.Desk) -> dict[int, frozenset[names.ServerName]]:
+    """Which servers have one revision from this number on, up to the active one; the number may not be kept any more."""
     found: dict[int, set[names.ServerName]] = {}
     picture = at.master.convergence
     for server, asked in picture.asked.items():
-        ack = picture.facts[server].ack
-        if ack is None or ack.version.generation != at.past.version.generation:
-            continue
-        if ack.level is not messages.Level.RELEASED:
-            found.setdefault(_held(at, ack), set()).add(asked.name)
-    return {revision: frozenset(servers) for revision, servers in found.items()}
+        if asking.enrolled(server):
+            oldest = _oldest(at, picture.facts[server], leaving=asked.leaving)
+            if oldest is not None:
+                found.setdefault(oldest, set()).add(asked.name)
+    return {oldest: frozenset(servers) for oldest, servers in found.items()}
 
 
-def _held(at: desk.Desk, ack: messages.AckState) -> int:
-    """A server that refused a revision runs what it had: at best the one before."""
-    revision = ack.version.revision
-    if ack.outcome is not messages.Outcome.REFUSED:
-        return revision
-    return max((older for older in at.past.records if older < revision), default=revision)
+def _oldest(at: desk.Desk, facts: convergence.Facts, *, leaving: bool) -> int | None:
+    """The oldest revision that a server may have now; 0 where it may be any, None where it has released everything."""
+    ack, oldest = facts.ack, facts.oldest
+    if oldest == names.NO_VERSION and ack is not None:
+        if ack.level is messages.Level.RELEASED and leaving:
+            return None
+        if ack.outcome is not messages.Outcome.REFUSED:
+            oldest = ack.version
+    return oldest.revision if oldest.generation == at.past.version.generation else 0
+
+
+async def held(at: desk.Desk) -> dict[int, frozenset[names.ServerName]]:
+    """Revisions that servers may have, and who: of those of one outline the oldest within each server's range."""
+    found: dict[int, frozenset[names.ServerName]] = {}
+    active, kept = at.past.version.revision, sorted(at.past.records)
+    for oldest, servers in ranges(at).items():
+        outlines: set[names.Digest] = set()
+        for revision in [n for n in kept if min(oldest, active) <= n <= active]:
+            seen = await _outline(at, revision)
+            if seen is not None and seen not in outlines:
+                outlines.add(seen)
+                found[revision] = found.get(revision, frozenset()) | servers
+    return found
+
+
+async def _outline(at: desk.Desk, revision: int) -> names.Digest | None:
+    """Of a revision; None where its document is not kept."""
+    digest = at.past.records[revision].digest
+    if digest not in at.outlines:
+        document = await at.document(revision)
+        if document is None:
+            return None
+        at.outlines[digest] = await anyio.to_thread.run_sync(outline.outline, document)
+    return at.outlines[digest]
 
 
 async def live(at: desk.Desk) -> tuple[transition.Live, ...]:
-    """The active document first."""
-    past, held = at.past, holders(at)
-    active = past.version.revision
-    found = [transition.Live(past.version, past.document, held.get(active, frozenset()))]
-    for revision in sorted(held, reverse=True):
-        record = past.records.get(revision)
-        if record is None or record.digest == past.content.digest:
-            continue
-        document = await at.document(revision)
-        if document is not None:
-            version = names.Version(past.version.generation, revision)
-            found.append(transition.Live(version, document, held[revision]))
+    """The active document first; of those of one outline one, for all who have one of them."""
+    past = at.past
+    active = await _outline(at, past.version.revision)
+    assert active is not None
+    revisions, servers = {active: past.version.revision}, {active: frozenset[names.ServerName]()}
+    holders = await held(at)
+    for revision in sorted(holders, reverse=True):
+        seen = await _outline(at, revision)
+        if seen is not None:
+            revisions.setdefault(seen, revision)
+            servers[seen] = servers.get(seen, frozenset()) | holders[revision]
+    found = []
+    for seen, revision in revisions.items():
+        document = past.document if seen == active else await at.document(revision)
+        assert document is not None
+        version = names.Version(past.version.generation, revision)
+        found.append(transition.Live(version, document, servers[seen]))
     return tuple(found)
 
 

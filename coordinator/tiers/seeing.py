@@ -44,7 +44,7 @@ def picture(at: desk.Desk) -> dict[str, entries.SiteSeen]:
         fresh = known is None or known.ack != ack or bool(facts.links)
         last = wall if fresh or known is None else known.last
         seen = at.master.convergence.remember(server, ack, last)
-        if seen.ack is None and not seen.owes:
+        if seen == convergence.Seen(None, last):
             continue
         site = admissions[server].content.site or keys.NOWHERE
         held = sites.setdefault(site, {})
