@@ -16,6 +16,8 @@ WORD_CHARACTERS = 64  # of a verb, a code or a server id; a longer one is none o
 
 RAISE_BOOT = "boot"
 """Asked of a server that speaks under a number it has used before: the greatest boot counter known of it, decimal."""
+RETRY = "retry"
+"""Asked of a ServerShell by its own machine, and by it of its nodes: try again what was refused or failed."""
 
 UNREACHABLE = "unreachable"
 LOST = "lost"

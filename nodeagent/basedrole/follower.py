@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator import names, role
 from coordinator.config import topology
-from coordinator.propagation import bodies, gates, intake, messages, mirror, subscriber
+from coordinator.propagation import asks, bodies, gates, intake, messages, mirror, subscriber
 from coordinator.propagation import events as hop
 from coordinator.trust import signing
 from nodeagent.basedrole import acks, events
@@ -22,6 +22,10 @@ class Configure(msgspec.Struct, frozen=True):
 
     view: role.View
     roles: tuple[events.WantedRole, ...]
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """Output: the server asks to try again what was refused or failed."""
 
 
 class NodeIdentity(msgspec.Struct, frozen=True):
@@ -37,7 +41,7 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     socket: str
 
 
-Output = hop.Dial | hop.Send | hop.Authenticated | hop.Close | hop.Note | Configure
+Output = hop.Dial | hop.Send | hop.Authenticated | hop.Close | hop.Note | Configure | Retry
 
 
 class Follower:
@@ -52,6 +56,7 @@ class Follower:
         self.intake = intake.Intake(content, bodies.Shelf(), identity.cluster, lambda _body: None)
         me = subscriber.Me(identity.cluster, messages.ChildKind.NODE, identity.node, names.ServerId(""))
         self.subscriber = subscriber.Subscriber(me, self.intake, identity.boot)
+        self.asks = asks.Asks()
         self._seq = 0
 
     @property
@@ -67,6 +72,13 @@ class Follower:
 
     def handle(self, event: hop.Input, now: float) -> tuple[Output, ...]:
         """Inputs of the one link, and time."""
+        match event:
+            case hop.Heard(link, messages.Ask() as ask) if link == self.subscriber.link:
+                return tuple(out for one in self.asks.asked(link, ask) for out in self._asked(one))
+            case hop.Gone(link):
+                self.asks.gone(link)
+            case _:
+                pass
         return self._through(self.subscriber.handle(event, now), now)
 
     def drained(self, _link: names.LinkId, _now: float) -> tuple[Output, ...]:
@@ -97,6 +109,22 @@ class Follower:
                 case _:
                     pass
         return tuple(outputs)
+
+    def _asked(self, one: asks.Output) -> tuple[Output, ...]:
+        """The table of verbs: one, and only from the ServerShell of this server."""
+        match one:
+            case asks.Asked(verb=asks.RETRY):
+                return (*self._answer(one, ""), Retry())
+            case asks.Asked():
+                return self._answer(one, "not_allowed")
+            case hop.Send():
+                return (one,)
+            case asks.Answered():
+                return ()
+
+    def _answer(self, asked: asks.Asked, code: str) -> tuple[Output, ...]:
+        sent = self.asks.answer(asked.link, asked.id, code, b"")
+        return tuple(one for one in sent if isinstance(one, hop.Send))
 
     def _again(self, now: float) -> tuple[Output, ...]:
         said = self.subscriber.ack

@@ -67,6 +67,8 @@ class Node:
                 fallen = self._spec.given_up and view.version == self._spec.version
                 given_up = events.GivenUp("node_crash", self._spec.given_up) if fallen else None
                 self._host.take(view, roles, given_up)
+            case follower.Retry():
+                self._host.retry()
             case _:
                 raise AssertionError(f"unknown output {output!r}")
 

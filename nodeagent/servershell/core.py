@@ -56,6 +56,7 @@ _OUTWARD = (
     asks.Answered,
 )
 _BOOT_DIGITS = 18  # of a counter that fits the wire's 64 bits
+_OWN = asks.Owner(None, 0)
 UNIX_PEER = "process "
 """How the peer of a Unix socket is called; no server id looks like it."""
 DOWNWARD_VERBS = frozenset({"status"})
@@ -337,7 +338,7 @@ class Shell:
                 self._began = True
                 return self._changed(now)
             case events.Retry():
-                return self._retry()
+                return self._retry(now)
             case events.StopNodes():
                 self._stopping = True
                 return []
@@ -359,12 +360,16 @@ class Shell:
                     pass
         return outputs
 
-    def _retry(self) -> list[Output]:
+    def _retry(self, now: float) -> list[Output]:
+        """Here, and in every node that can be heard: what was refused there is remembered there."""
         self.intake.again()
         self._refused = None
+        outputs: list[Output] = []
         for one in self.nodes.values():
             one.configured()
-        return []
+            if one.link is not None:
+                outputs += self._through(self.asks.ask(_OWN, one.link, asks.RETRY, "", b"", now), now)
+        return outputs
 
     def _steer(self, now: float) -> list[Output]:
         """Move what is observed towards what is wanted, one step."""
@@ -421,7 +426,7 @@ class Shell:
             owner = asks.Owner(asked.link, asked.id)
             up = self.subscriber.link
             return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
-        if is_local and asked.verb in {"stop", "retry"}:
+        if is_local and asked.verb in {"stop", asks.RETRY}:
             done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
             event = events.StopNodes() if asked.verb == "stop" else events.Retry()
             return done + self._node_input(event, now)

@@ -178,7 +178,7 @@ class ServerShell:
             case events.AllStopped():
                 self._stopped.set()
             case asks.Asked() | asks.Answered() | hop.Accepted():
-                pass  # the machine answers every verb itself and asks nothing of its own
+                pass  # the machine answers every verb itself, and nobody waits for what its nodes answer
             case _:
                 raise AssertionError(f"unknown output {output!r}")
 

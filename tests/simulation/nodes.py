@@ -66,6 +66,8 @@ class NodeProcess(process.Process):
         match output:
             case follower.Configure(view, wanted):
                 self._configure(view, wanted)
+            case follower.Retry():
+                self.act(self._roles.handle(events.Retry(), self.now))
             case events.Acked(ack):
                 self.act(self.machine.tell(ack, self.now))
             case events.Start() | events.Apply() | events.Stop() | events.Tell():
