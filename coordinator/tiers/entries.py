@@ -57,6 +57,8 @@ class SiteSeen(msgspec.Struct, frozen=True, array_like=True):
     """What was last known of the servers of a site."""
 
     servers: Mapping[names.ServerId, convergence.Seen]
+    left_out: int = 0
+    """Servers beside these, for which there is no room in one value."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True, array_like=True):

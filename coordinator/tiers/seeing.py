@@ -14,8 +14,8 @@ from coordinator.store import commands
 from coordinator.tiers import desk, entries, keys, rolling
 
 DETAIL_CHARACTERS = 40
-_ROW_BYTES = 200
-SERVERS_PER_SITE = limits.STORE_VALUE_BYTES // _ROW_BYTES
+_FRAME_BYTES = 64  # of msgpack around all rows of a site
+_KEY_BYTES = 5  # of msgpack around the id of a server
 
 
 def remembered(at: desk.Desk) -> dict[names.ServerId, convergence.Seen]:
@@ -23,19 +23,19 @@ def remembered(at: desk.Desk) -> dict[names.ServerId, convergence.Seen]:
     found: dict[names.ServerId, convergence.Seen] = {}
     for site in at.past.seen.values():
         for server, seen in site.servers.items():
-            if server not in found or _epoch(found[server]) < _epoch(seen):
+            if server not in found or _age(found[server]) < _age(seen):
                 found[server] = seen
     return found
 
 
-def _epoch(seen: convergence.Seen) -> names.Epoch:
-    return names.Epoch(0, 0) if seen.ack is None else seen.ack.epoch
+def _age(seen: convergence.Seen) -> tuple[names.Epoch, float, names.Version]:
+    return names.Epoch(0, 0) if seen.ack is None else seen.ack.epoch, seen.last, seen.oldest
 
 
 def picture(at: desk.Desk) -> dict[str, entries.SiteSeen]:
     """What is to be remembered now, by key of the site; `last` of a server without a link stays what it was."""
     wall, before = at.clock.wall(), remembered(at)
-    sites: dict[str, dict[names.ServerId, convergence.Seen]] = {}
+    sites: dict[str, _Rows] = {}
     admissions = at.past.content.admissions
     for server, facts in at.master.convergence.facts.items():
         if server not in admissions:
@@ -47,16 +47,32 @@ def picture(at: desk.Desk) -> dict[str, entries.SiteSeen]:
         if seen == convergence.Seen(None, last):
             continue
         site = admissions[server].content.site or keys.NOWHERE
-        held = sites.setdefault(site, {})
-        if len(held) < SERVERS_PER_SITE:
-            held[server] = seen
-    return {site: entries.SiteSeen(servers) for site, servers in sites.items()}
+        sites.setdefault(site, _Rows()).add(server, seen)
+    return {site: entries.SiteSeen(rows.rows, rows.left_out) for site, rows in sites.items()}
+
+
+class _Rows:
+    """As many rows of a site as one value of the store holds; the others are a number."""
+
+    def __init__(self) -> None:
+        self.rows: dict[names.ServerId, convergence.Seen] = {}
+        self.left_out = 0
+        self._room = limits.STORE_VALUE_BYTES - _FRAME_BYTES
+
+    def add(self, server: names.ServerId, seen: convergence.Seen) -> None:
+        size = len(server.encode()) + _KEY_BYTES + len(msgspec.msgpack.encode(seen))
+        if size > self._room:
+            self.left_out += 1
+        else:
+            self.rows[server] = seen
+            self._room -= size
 
 
 def _kept(ack: messages.AckState | None) -> messages.AckState | None:
-    return (
-        None if ack is None else msgspec.structs.replace(ack, roles=(), detail=ack.detail[:DETAIL_CHARACTERS])
-    )
+    if ack is None:
+        return None
+    code, detail = ack.code[:DETAIL_CHARACTERS], ack.detail[:DETAIL_CHARACTERS]
+    return msgspec.structs.replace(ack, roles=(), code=code, detail=detail)
 
 
 def _told(seen: entries.SiteSeen | None) -> Mapping[names.ServerId, convergence.Seen]:

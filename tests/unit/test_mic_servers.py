@@ -8,7 +8,7 @@ from coordinator import errors, limits, names
 from coordinator.domains import people
 from coordinator.propagation import events, messages, objects
 from coordinator.store import commands
-from coordinator.tiers import entries, keys, permissions, requests, verbs
+from coordinator.tiers import entries, keys, permissions, requests, seeing, verbs
 from coordinator.trust import tokens
 from tests import builders, micworld
 
@@ -133,6 +133,31 @@ def test_the_next_mic_knows_what_was_last_seen_and_that_it_is_the_past() -> None
         _, status = await world.ask(served, Verb.STATUS, requests.Status(details=True))
         (server,) = status["sites"][0]["servers"]
         assert (server["sync"], server["linked"], server["revision"]) == ("pending", False, "r1")
+
+    anyio.run(main)
+
+
+def test_a_site_of_thousands_that_fail_is_remembered_as_far_as_there_is_room() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        served, _ = await world.open()
+        at, count = served.at, 6000
+        known = at.past.content.admissions[micworld.FIRST]
+        ids = [names.ServerId(f"{number:016x}") for number in range(count)]
+        content = msgspec.structs.replace(at.past.content, admissions=dict.fromkeys(ids, known))
+        at.past = msgspec.structs.replace(at.past, content=content)
+        for server in ids:
+            ack = messages.AckState(
+                at.past.version, at.past.content.digest, messages.Level.ACCEPTED, messages.Outcome.FAILED,
+                names.Epoch(1, 1), "exited_early", "\N{SNOWMAN}" * 400,
+            )  # fmt: skip
+            at.master.convergence.row(names.LinkId(1), messages.Row(server, True, ack), 1.0)
+        await seeing.Watcher(at).commit()
+        item = await world.store.get(keys.seen("central"))
+        assert item is not None
+        stored = entries.SITE_SEEN.decode(item.value)
+        assert 0.95 * limits.STORE_VALUE_BYTES < len(item.value) <= limits.STORE_VALUE_BYTES
+        assert len(stored.servers) + stored.left_out == count
 
     anyio.run(main)
 
