@@ -70,7 +70,13 @@ def first_admission(
 
 
 def run(layout: settings.Layout, local_address: str | None, log_level: str) -> int:
-    """Until SIGTERM (nodes go on) or `server stop` (nodes end first). Exit status."""
+    """Until SIGTERM (nodes go on) or `server stop` (nodes end first). Exit status.
+
+    Raises `NotFoundError` where no server lives in the directory; nothing is made there then.
+    """
+    if not layout.identity.is_dir():
+        hint = "make a first server with `tiercast server init`, or name an enrolled server's file with --identity"
+        raise errors.NotFoundError(f"no server lives in {layout.root}", hint=hint)
     os.umask(0o077)  # whatever is made here is for this user alone
     logs.configure(level=log_level)
     for folder in (layout.run, layout.logs, layout.nodes, layout.state):

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from coordinator import names
+from coordinator import errors, names
 from coordinator.config import model
 from coordinator.host import clock, disk, settings
 from coordinator.runtime import initialise
 from coordinator.trust import authority
-from nodeagent.main import local
+from nodeagent.main import local, running
 from nodeagent.servershell import shell
 from nodeagent.supervision import leftovers, procfs
 
@@ -197,6 +197,14 @@ def test_a_second_servershell_on_the_same_directory_is_refused(server: Server) -
     second = subprocess.run(server.command(), capture_output=True, text=True, timeout=30, check=False)
     assert second.returncode != 0
     assert "is in use by process" in second.stderr
+
+
+def test_a_directory_without_a_server_is_named_and_left_as_it_is(tmp_path: pathlib.Path) -> None:
+    for root in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(errors.NotFoundError, match="no server lives in") as found:
+            running.run(settings.Layout(root), None, "info")
+        assert "server init" in found.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_body_is_set_aside_and_never_run(tmp_path: pathlib.Path) -> None:
