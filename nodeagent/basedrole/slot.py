@@ -197,8 +197,9 @@ class Slot:
         if self.running is None:
             return "nothing of it runs"
         if self.running == self.wanted:
-            return "the wanted parameters run"
-        return f"the {'last good' if self.running == self.good else 'former'} parameters run"
+            return "they are being stopped" if self.phase is Phase.STOPPING else "the wanted parameters run"
+        which = "last good" if self.running == self.good else "former"
+        return f"the {which} parameters {'are being stopped' if self.phase is Phase.STOPPING else 'run'}"
 
     def _steer(self, now: float) -> tuple[events.RoleOutput, ...]:
         """With no operation under way: begin the one that leads to what is wanted."""

@@ -312,3 +312,14 @@ def test_every_event_is_taken_in_every_phase(phase: slot.Phase, event: events.Ro
     assert node.machine.slots[ONE].phase is phase
     node.feed(event)
     assert set(slot.TABLE) == set(slot.Phase)
+
+
+def test_what_is_being_stopped_is_not_said_to_run() -> None:
+    node = Node().running(a=1)
+    assert node.feed(events.RoleFailed(ONE, "exception", "it broke")) == [events.Stop(ONE)]
+    assert node.ack is not None
+    assert node.ack.roles[0].detail == "it broke; they are being stopped"
+    node = Node().running(a=1)
+    node.feed(configured(2, wanted(a=2)), events.RoleFailed(ONE, "exception", "it broke"))
+    assert node.ack is not None
+    assert node.ack.roles[0].detail == "it broke; the last good parameters are being stopped"
