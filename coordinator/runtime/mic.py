@@ -207,9 +207,12 @@ class MicRole:
 
 async def _either(running: _Running) -> None:
     """Serve until MIC must end, or its driver does. Raises why."""
+    failed, over = running.driver.failed, anyio.Event()
+    failed.add_done_callback(lambda _: over.set())
 
     async def failing() -> None:
-        raise await running.driver.failed
+        await over.wait()  # not for the future itself: cancelling whoever waits for it would cancel it
+        raise failed.result()
 
     try:
         async with anyio.create_task_group() as tasks:

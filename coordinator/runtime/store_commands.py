@@ -13,7 +13,7 @@ import click
 from coordinator.host import settings
 
 if TYPE_CHECKING:
-    from coordinator.runtime import store_work
+    from coordinator.runtime import handover, store_work
 
 _DIR = click.option(
     "--dir",
@@ -72,3 +72,60 @@ def restore(file: pathlib.Path, directory: str | None) -> None:
     """Make a store of one member from a snapshot, where there is none; MIC must be stopped."""
     for line in _at(directory).restore(file):
         click.echo(line)
+
+
+@store.command()
+@click.option(
+    "--set",
+    "wanted",
+    required=True,
+    metavar="LIST",
+    help="One, three or five: c1=10.1.0.11,c2=10.1.0.12,c3=10.1.0.13.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="What the other members begin from; it holds private keys.",
+)
+@_DIR
+def members(wanted: str, output: pathlib.Path | None, directory: str | None) -> None:
+    """Hand the store over to other members; this server's MIC must be stopped, and a majority of several must run."""
+    from coordinator.runtime import handover  # noqa: PLC0415 as above
+    from coordinator.store import membership  # noqa: PLC0415
+
+    for line in handover.hand_over(_ground(directory), membership.wanted(wanted), output):
+        click.echo(line)
+    click.echo("next:", err=True)
+    click.echo(
+        "  on each other member: tiercast store join FILE   (goes on until a revision puts mic there)",
+        err=True,
+    )
+    click.echo(
+        "  here: tiercast server run; then apply a document whose mic roles are on exactly these servers",
+        err=True,
+    )
+
+
+@store.command()
+@click.argument("file", type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False))
+@_DIR
+def join(file: pathlib.Path, directory: str | None) -> None:
+    """Make this server the member that FILE names, and be it until a revision puts mic here."""
+    import anyio  # noqa: PLC0415 as above
+
+    from coordinator.runtime import handover  # noqa: PLC0415
+
+    ground = _ground(directory)
+    for line in handover.join(ground, handover.decode(file.read_bytes())):
+        click.echo(line)
+    click.echo("serves    until a revision puts mic on this server (Ctrl-C ends it; it may be begun again)")
+    version = anyio.run(handover.serve, ground)
+    click.echo(f"placed    {version} puts mic here: the store is its own from now on")
+
+
+def _ground(directory: str | None) -> "handover.Ground":
+    from coordinator.host import clock  # noqa: PLC0415 as above
+    from coordinator.runtime import handover  # noqa: PLC0415
+
+    return handover.Ground(_at(directory).layout, clock.SystemClock(), clock.SystemRandom())

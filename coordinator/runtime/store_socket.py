@@ -92,10 +92,10 @@ async def _answer(served: Served, line: bytes) -> Answer:
         return Answer("internal", "MIC failed at this question; see its log")
 
 
-def ask(path: str, asked: Ask) -> Answer | None:
+def ask(path: str, asked: Ask, timeout_s: float = ANSWER_S) -> Answer | None:
     """The answer of the MIC of this machine; None where none listens. Blocking. Raises `TiercastError`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-        link.settimeout(ANSWER_S)
+        link.settimeout(timeout_s)
         try:
             link.connect(path)
             link.sendall(msgspec.json.encode(asked) + b"\n")

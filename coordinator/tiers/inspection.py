@@ -116,7 +116,7 @@ def _bodies(items: Sequence[port.KeyValue], found: list[str]) -> frozenset[str]:
         if body is None:
             continue
         if hashlib.sha256(body).hexdigest() != digest:
-            found.append(f"the document {digest[:12]} has another digest than its name")
+            found.append(f"{prefix.decode(errors='replace')}: the document has another digest than its name")
         else:
             good.append(digest)
     return frozenset(good)
