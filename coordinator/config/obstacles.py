@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from coordinator import names
-from coordinator.config import expansion, kinds, pair
+from coordinator.config import expansion, kinds, pair, topology
 
 Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10"]
 RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10")
@@ -45,7 +45,9 @@ def _mic_servers(between: pair.Pair) -> Iterator[Obstacle]:
     old, new = pair.servers_of_mic(between.old), pair.servers_of_mic(between.new)
     if old == new or not old or (between.members is not None and new == tuple(sorted(between.members))):
         return
-    wanted = ",".join(new)
+    wanted = ",".join(
+        sorted(f"{one.server}={one.address}" for one in topology.instances(between.new, kinds.MIC))
+    )
     yield Obstacle(
         "D1",
         "mic",
@@ -68,7 +70,7 @@ def _mic_site(between: pair.Pair) -> Iterator[Obstacle]:
         (
             f"make {new!r} a communication site with an ic, leave mic on {old!r}, and apply",
             _CONVERGE,
-            f"hand the store over to servers of {new!r}: tiercast store members --set LIST",
+            f"hand the store over to servers of {new!r}: tiercast store members --set NAME=ADDRESS,...",
             "override D2 with a reason, apply, and wait until every site has converged",
         ),
     )
@@ -220,7 +222,7 @@ def _twice(between: pair.Pair) -> Iterator[Obstacle]:
             f"{old.name} would move from {old.server} to {new.server}; it may run twice until {old.server} returns",
             (
                 f"bring {old.server} back and wait until it has acked `applied` or `released`",
-                f"or, if {old.server} is lost for good, expel it: tiercast server expel {old.server}",
+                f"or, if {old.server} is lost for good, override D10 with a reason, and apply",
             ),
             forbids=stateful,
         )

@@ -43,11 +43,14 @@ class Warned(msgspec.Struct, frozen=True):
     message: str
 
 
+Fate = Literal["will catch up", "would be stranded", "not enrolled yet"]
+
+
 class AbsentServer(msgspec.Struct, frozen=True):
     """A server without a link, and what becomes of it."""
 
     name: names.ServerName
-    outcome: Literal["will catch up", "would be stranded"]
+    outcome: Fate
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -67,24 +70,27 @@ class _World(msgspec.Struct, frozen=True):
     live: tuple[tuple[Live, expansion.Expanded], ...]
     target: expansion.Expanded
     absent: frozenset[names.ServerName]
+    unenrolled: frozenset[names.ServerName]
 
 
-def plan(
+def plan(  # noqa: PLR0913 the state of the world, each part by name
     live: Sequence[Live],
     target: model.Document,
     catalogue: role.Catalogue,
     *,
     absent: frozenset[names.ServerName] = frozenset(),
+    unenrolled: frozenset[names.ServerName] = frozenset(),
     members: frozenset[names.ServerName] | None = None,
     today: dt.date | None = None,
 ) -> Plan:
     """The plan of making valid `target` the active document; the first of `live` is the active one now.
 
-    `absent` names servers without a link, `members` those of the store's members (D1), `today` is what the expiry
+    `absent` names servers without a link, `unenrolled` those of them that have no identity yet, `members` those of the store's members (D1), `today` is what the expiry
     of overrides is compared with; without it none counts.
     """
     expanded = expansion.expand(target)
-    world = _World(tuple((one, expansion.expand(one.document)) for one in live), expanded, absent)
+    lives = tuple((one, expansion.expand(one.document)) for one in live)
+    world = _World(lives, expanded, absent, unenrolled)
     before = world.live[0][1] if live else expansion.expand(_nothing(target))
     difference = diff.between(before, expanded, catalogue)
     fates = _fates(world)
@@ -113,7 +119,7 @@ def _found(
             new_places=new_places,
             renamed=pair.renamed_sites(expanded, world.target, old_places, new_places),
             catalogue=catalogue,
-            silent=world.absent if index == 0 else live.servers,
+            silent=world.absent - world.unenrolled if index == 0 else live.servers,
             members=members,
             attached=live.attached,
         )
@@ -178,7 +184,11 @@ def _fates(world: _World) -> tuple[AbsentServer, ...]:
     known = [
         (live, topology.places(expanded.document), _Addresses(expanded)) for live, expanded in world.live
     ]
-    return tuple(AbsentServer(name, _fate(name, known, answering)) for name in gone)
+    fates: list[AbsentServer] = []
+    for name in gone:
+        waits = name in world.unenrolled
+        fates.append(AbsentServer(name, "not enrolled yet" if waits else _fate(name, known, answering)))
+    return tuple(fates)
 
 
 _Endpoints = frozenset[tuple[str, int]]
@@ -202,7 +212,7 @@ def _fate(
     name: names.ServerName,
     known: Sequence[tuple[Live, Mapping[names.ServerName, names.SiteName], _Addresses]],
     answering: _Endpoints,
-) -> Literal["will catch up", "would be stranded"]:
+) -> Fate:
     """By the document it holds, else by the active one; a server of no live document joins at its own places."""
     held = [one for one in known if name in one[0].servers] or list(known[:1])
     for _, sites, addresses in held:

@@ -32,9 +32,7 @@ async def enroll(at: desk.Desk, caller: desk.Caller, asked: requests.Enroll) -> 
         at.may_change()
         held = asking.by_name(at.past.content).get(name)
         if held is not None and held.key_digest != key_digest:
-            raise errors.ConflictError(
-                f"there is a server {name} already", hint="choose another name, or expel that one first"
-            )
+            raise errors.ConflictError(f"there is a server {name} already", hint="choose another name")
         if held is None:
             new = _admission(at, name, key_digest)
             await at.commit(seats.change(at, (new,), caller, f"server {name} enrolled"))

@@ -113,12 +113,14 @@ async def members(at: desk.Desk) -> frozenset[names.ServerName]:
 
 async def plan(at: desk.Desk, ready: sources.Prepared) -> transition.Plan:
     """Of making that document the active one, as the world is now."""
+    away = absent(at, ready.document)
     make = functools.partial(
         transition.plan,
         await live(at),
         ready.document,
         at.catalogue,
-        absent=absent(at, ready.document),
+        absent=away,
+        unenrolled=away.difference(asking.by_name(at.past.content)),
         members=await members(at),
         today=dt.datetime.fromtimestamp(at.clock.wall(), dt.UTC).date(),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from coordinator import names
 from coordinator.config import diff, first, model, reading, rendering, transition, validation
+from coordinator.store import membership
 from tests import builders
 
 Change = Callable[[Any], object]
@@ -239,6 +240,28 @@ def test_a_server_removed_while_away_may_still_run_what_moved_from_it() -> None:
 def override(rule: str, expires: str) -> Change:
     written = {"reason": "moved house", "author": "ada", "expires": expires}
     return lambda plain: plain.update(overrides={rule: written})
+
+
+def test_a_server_that_is_not_enrolled_is_told_as_such_and_runs_nothing_twice() -> None:
+    both_gone = frozenset({N1, N2})
+    made = plan(move("store1", "north.n1", "north.n2"), absent=both_gone, unenrolled=both_gone)
+    assert [(one.name, one.outcome) for one in made.absent] == [
+        ("n1", "not enrolled yet"),
+        ("n2", "not enrolled yet"),
+    ]
+    assert rules(made) == ["D4"]
+    assert rules(plan(move("store1", "north.n1", "north.n2"), absent=both_gone)) == ["D4", "D10"]
+
+
+def test_the_hint_of_d1_is_a_command_as_it_is_written() -> None:
+    (refusal,) = plan(another_mic).refusals
+    shown = refusal.steps[0].partition("--set ")[2]
+    assert membership.wanted(shown).keys() == {"c1", "c2", "c3"}
+
+
+def test_no_step_names_a_command_that_there_is_not() -> None:
+    made = plan(move("store1", "north.n1", "north.n2"), absent=frozenset({N1}))
+    assert not any("expel" in step for refusal in made.refusals for step in refusal.steps)
 
 
 def test_an_override_by_name_turns_a_refusal_into_a_warning() -> None:

@@ -109,8 +109,10 @@ def test_a_server_never_heard_of_may_have_whatever_was_issued_since_it_was_place
 
 
 @world_of
-async def test_a_server_that_is_not_enrolled_has_nothing(world: micworld.World) -> None:
+async def test_a_server_that_is_not_enrolled_has_nothing_and_is_told_as_such(world: micworld.World) -> None:
     served, tree = await open_mic(world)
+    _, told = await world.apply(served, system(NORTH), dry_run=True)
+    assert "absent n1: not enrolled yet" in told["plan_text"]
     for document in (system(NORTH), system(), system(CENTRAL)):
         assert await refused_by(world, served, tree, document) == ""
 
