@@ -37,7 +37,7 @@ async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.
     if isinstance(verdict, standing.TakeSeed):
         assert memory.seed is not None
         assert first is not None
-        await _plant(held, memory.seed, first)
+        await _plant(held, memory.seed, first, means.clock.wall())
         _LOG.info("seed taken", version=str(first.version))
     past = await history.load(
         store, means.cluster
@@ -76,8 +76,11 @@ def _recovering(
     return mic.Mic(at)
 
 
-async def _plant(held: office.Office, first: seed.Seed, content: mirror.Content) -> None:
-    """The beginning of the history, in one transaction, where there is none."""
+async def _plant(held: office.Office, first: seed.Seed, content: mirror.Content, wall: float) -> None:
+    """The beginning of the history, in one transaction, where there is none.
+
+    Its rollout starts now: between `init` and the first office nobody was asked anything.
+    """
     assert content.target is not None
     assert content.record is not None
     document = model.decode(first.body)
@@ -87,7 +90,7 @@ async def _plant(held: office.Office, first: seed.Seed, content: mirror.Content)
         target.rollout,
         content.version,
         content.digest,
-        record.issued,
+        wall,
         roles=sum(one.running for one in expanded.roles.values()),
         sites=len(document.sites),
         asked=len(content.admissions),

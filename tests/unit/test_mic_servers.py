@@ -122,6 +122,19 @@ def test_a_rollout_is_waited_for_and_its_end_is_committed_once() -> None:
     anyio.run(main)
 
 
+def test_the_first_rollout_is_timed_from_the_first_office_and_not_from_init() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        world.clock.now += 3600.0
+        served, _ = await world.open()
+        world.clock.now += 2.0
+        asked = requests.WaitRollout(rollout=served.at.past.rollout)
+        _, view = await world.ask(served, Verb.ROLLOUT, asked)
+        assert 1.9 < view["elapsed_s"] < 2.1
+
+    anyio.run(main)
+
+
 def test_the_next_mic_knows_what_was_last_seen_and_that_it_is_the_past() -> None:
     async def main() -> None:
         world = micworld.World()
