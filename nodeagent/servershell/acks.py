@@ -69,9 +69,8 @@ def _troubles(version: names.Version, wanted: list[node.Node]) -> Iterable[messa
     for one in wanted:
         if one.ack is not None and one.ack.version == version:
             yield from (ack for ack in one.ack.roles if ack.outcome is not messages.Outcome.OK)
-        elif one.given_up or one.trouble:
-            detail = f"node {one.name} {one.given_up or one.trouble}"[: limits.DETAIL_CHARACTERS]
+        elif why := one.silent or one.given_up or one.trouble:
+            code = "node_silent" if one.silent else "node_crash"
+            detail = f"node {one.name} {why}"[: limits.DETAIL_CHARACTERS]
             for role in one.roles:
-                yield messages.RoleAck(
-                    role, messages.Level.ACCEPTED, messages.Outcome.FAILED, "node_crash", detail
-                )
+                yield messages.RoleAck(role, messages.Level.ACCEPTED, messages.Outcome.FAILED, code, detail)

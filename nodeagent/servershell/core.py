@@ -95,6 +95,7 @@ class Shell:
         self._said: acks.Verdict | None = None
         self._began = False
         self._stopping = False
+        self._looked = 0.0
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -126,7 +127,7 @@ class Shell:
     @property
     def deadline(self) -> float:
         """When `Tick` is due."""
-        times = [one.process.deadline for one in self.nodes.values()] + [self.asks.deadline]
+        times = [one.deadline for one in self.nodes.values()] + [self.asks.deadline]
         known = [time for time in times if time is not None]
         return min(self.subscriber.deadline, self.peers.deadline, self.below.deadline, *known)
 
@@ -197,9 +198,7 @@ class Shell:
                 outputs = self._through(self.asks.tick(now), now)
                 for part in (self.subscriber, self.peers, self.below):
                     outputs += self._through(part.handle(event, now), now)
-                for name, one in list(self.nodes.items()):
-                    outputs += self._supervise(name, one.process.handle(machine.Tick(), now))
-                return outputs
+                return outputs + self._look(now)
             case hop.Arrived(peer=peer):
                 side = self.below if peer.startswith(UNIX_PEER) else self.peers
                 return self._through(side.handle(event, now), now)
@@ -260,7 +259,7 @@ class Shell:
                 child = self.below.children.get(link)
                 one = self._node_of(child)
                 if child is not None and one is not None:
-                    one.link, one.ack = link, child.ack
+                    one.linked(link, child.ack)
             case publisher.ChildAck(link, state):
                 one = self._node_of(self.below.children.get(link))
                 if one is not None and one.link == link:
@@ -342,6 +341,15 @@ class Shell:
             case events.StopNodes():
                 self._stopping = True
                 return []
+
+    def _look(self, now: float) -> list[Output]:
+        """At every node; whoever was not heard while this process itself stood still is not to blame."""
+        past, self._looked = now - self._looked, now
+        outputs: list[Output] = []
+        for name, one in list(self.nodes.items()):
+            for event in one.look(now, past if past > limits.SILENT_S else 0.0):
+                outputs += self._supervise(name, one.process.handle(event, now))
+        return outputs
 
     def _told(self, name: names.NodeName, event: machine.Input, now: float) -> list[Output]:
         one = self.nodes.get(name)

@@ -28,7 +28,35 @@ class Node:
         """Another configuration has come for it since its process was told of one."""
         self.trouble = ""
         """How its process ended last, while it is down unasked."""
+        self.silent = ""
+        """Why it was killed as frozen; until it is heard again."""
         self.restarts = 0
+        self._unheard_since: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When `look` or its process is due."""
+        silent = None if self._unheard_since is None else self._unheard_since + limits.READY_TIMEOUT_S
+        times = [time for time in (self.process.deadline, silent) if time is not None]
+        return min(times, default=None)
+
+    def look(self, now: float, stood_still_s: float) -> tuple[machine.Input, ...]:
+        """What its supervision is to be told of this moment; `stood_still_s` ServerShell itself heard nobody."""
+        if self.process.state is not machine.State.RUNNING or self.link is not None:
+            self._unheard_since = None
+        elif self._unheard_since is None:
+            self._unheard_since = now
+        else:
+            self._unheard_since += stood_still_s
+            if now - self._unheard_since >= limits.READY_TIMEOUT_S:
+                self._unheard_since = now  # and once more, should it not end
+                self.silent = f"gave no sign of life for {limits.READY_TIMEOUT_S:g} s and was killed"
+                return (machine.Frozen(), machine.Tick())
+        return (machine.Tick(),)
+
+    def linked(self, link: names.LinkId, ack: messages.AckState | None) -> None:
+        """Its process has greeted."""
+        self.link, self.ack, self.silent, self._unheard_since = link, ack, "", None
 
     @property
     def roles(self) -> tuple[names.RoleName, ...]:

@@ -48,6 +48,7 @@ class Event(enum.Enum):
     EXITED = enum.auto()
     ADOPTED = enum.auto()
     RENEWED = enum.auto()
+    FROZEN = enum.auto()
     DUE = enum.auto()
 
 
@@ -60,6 +61,7 @@ class Action(enum.Enum):
     STRAY = enum.auto()
     ASK = enum.auto()
     KILL = enum.auto()
+    END = enum.auto()
     CRASH = enum.auto()
     ENDED = enum.auto()
     REST = enum.auto()
@@ -73,7 +75,11 @@ TABLE: Mapping[State, Mapping[Event, Action]] = {
     State.STOPPED: _row(want_run=Action.SPAWN, started=Action.STRAY, adopted=Action.TAKE),
     State.STARTING: _row(started=Action.TAKE, spawn_failed=Action.CRASH, adopted=Action.STRAY),
     State.RUNNING: _row(
-        want_stop=Action.ASK, started=Action.STRAY, exited=Action.CRASH, adopted=Action.STRAY
+        want_stop=Action.ASK,
+        started=Action.STRAY,
+        exited=Action.CRASH,
+        adopted=Action.STRAY,
+        frozen=Action.END,
     ),
     State.STOPPING: _row(started=Action.STRAY, exited=Action.ENDED, adopted=Action.STRAY, due=Action.KILL),
     State.KILLING: _row(started=Action.STRAY, exited=Action.ENDED, adopted=Action.STRAY, due=Action.KILL),
@@ -121,11 +127,15 @@ class Renewed(msgspec.Struct, frozen=True):
     """It is to run with other parameters: crashes under the old ones count no more, and nobody waits because of them."""
 
 
+class Frozen(msgspec.Struct, frozen=True):
+    """It runs and does nothing: it is to be killed, and its end counts as a crash."""
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed; worth sending from `deadline` on."""
 
 
-Input = Want | Started | SpawnFailed | Exited | Adopted | Renewed | Tick
+Input = Want | Started | SpawnFailed | Exited | Adopted | Renewed | Frozen | Tick
 
 
 class Spawn(msgspec.Struct, frozen=True):
@@ -208,7 +218,7 @@ class Machine:
                 return ()
             case Renewed():
                 self._forget_crashes()
-            case Started() | SpawnFailed() | Exited() | Adopted() | Tick():
+            case Started() | SpawnFailed() | Exited() | Adopted() | Frozen() | Tick():
                 pass
         return self._perform(TABLE[self.state][_column(event)], event, now)
 
@@ -224,8 +234,8 @@ class Machine:
                 return self._stray(_process_of(event))
             case Action.ASK:
                 return self._ask(now)
-            case Action.KILL:
-                return self._kill(now)
+            case Action.KILL | Action.END:
+                return self._kill(action, now)
             case Action.CRASH:
                 return self._crash(event, now)
             case Action.ENDED:
@@ -254,9 +264,11 @@ class Machine:
         self._enter(State.STOPPING, now + self.policy.stop_timeout_s)
         return (Signal(self.process, self.policy.stop_signal, group=False),)
 
-    def _kill(self, now: float) -> tuple[Output, ...]:
+    def _kill(self, action: Action, now: float) -> tuple[Output, ...]:
+        """Where nobody asked for its end, it stays `running` until it has ended, as a crash."""
         assert self.process is not None
-        self._enter(State.KILLING, now + KILL_AGAIN_S)
+        if action is Action.KILL:
+            self._enter(State.KILLING, now + KILL_AGAIN_S)
         return (Signal(self.process, SIGKILL, group=True),)
 
     def _crash(self, event: Input, now: float) -> tuple[Output, ...]:
@@ -318,6 +330,8 @@ def _column(event: Input) -> Event:
             return Event.ADOPTED
         case Renewed():
             return Event.RENEWED
+        case Frozen():
+            return Event.FROZEN
         case Tick():
             return Event.DUE
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from coordinator import errors, names
+from coordinator import errors, limits, names
 from coordinator.config import model
 from coordinator.host import clock, disk, settings
 from coordinator.runtime import initialise
@@ -56,13 +56,15 @@ class Server:
             self.layout, first, document(), clock.SystemClock(), clock.SystemRandom()
         )
         self.cluster = made.cluster
+        self.patience_s = limits.READY_TIMEOUT_S
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def command(self) -> list[str]:
-        code = "from nodeagent.main.commands import server; server()"
+        code = f"from coordinator import limits; limits.READY_TIMEOUT_S = {self.patience_s}; "
+        code += "from nodeagent.main.commands import server; server()"
         return [sys.executable, "-P", "-c", code, "run", "--dir", str(self.layout.root)]
 
     def kill(self) -> None:
@@ -178,6 +180,25 @@ def test_a_node_that_cannot_be_recorded_does_not_run(server: Server) -> None:
     until(lambda: not leftovers.find(directory), "nothing of it runs")
     blocked.rmdir()
     until(lambda: server.status()["level"] == "ready", "ready once it can be recorded")
+
+
+def test_a_frozen_node_is_killed_and_started_again(tmp_path: pathlib.Path) -> None:
+    made = Server(tmp_path / "c1")
+    made.patience_s = 2.0
+    made.start()
+    try:
+        until(lambda: made.status()["level"] == "ready", "ready")
+        before = made.pids()
+        victim = next(name for name in before if name.startswith("hello1"))
+        os.kill(before[victim], signal.SIGSTOP)
+        until(lambda: "node_silent" in str(made.status()["detail"]), "it is named")
+        until(lambda: made.status()["level"] == "ready", "ready again")
+        assert made.pids()[victim] != before[victim]
+        assert not alive(before[victim])
+    finally:
+        local.ask(made.layout, made.cluster, "stop")
+        assert made.process is not None
+        made.process.wait(30)
 
 
 def test_sigterm_leaves_the_nodes_running_and_stop_ends_them(server: Server) -> None:

@@ -3,16 +3,17 @@
 import pathlib
 
 import anyio
+import msgspec
 import pytest
 
-from coordinator import effects, names
+from coordinator import effects, limits, names
 from coordinator.propagation import asks, events, messages
 from nodeagent.basedrole import events as role_events
 from nodeagent.basedrole import follower
 from nodeagent.main import node
 from nodeagent.servershell import core
 from nodeagent.servershell import events as shell_events
-from nodeagent.supervision import spec
+from nodeagent.supervision import machine, spec
 from tests.security import cluster
 
 PROCESS = effects.ProcessId(100, 7, "boot")
@@ -94,3 +95,60 @@ def test_a_node_that_is_asked_to_retry_tells_its_roles(made: cluster.Cluster, tm
         return one
 
     assert role_events.Retry() in anyio.run(perform)._host._inbox
+
+
+# --- frozen nodes ---------------------------------------------------------------------------------------------------
+
+
+def ticking(shell: core.Shell, since: float, until: float, step: float = 1.0) -> list[object]:
+    outputs: list[object] = []
+    now = since
+    while now <= until:
+        outputs += shell.handle(events.Tick(), now)
+        now += step
+    return outputs
+
+
+def signals(outputs: list[object]) -> list[shell_events.SignalNode]:
+    return [one for one in outputs if isinstance(one, shell_events.SignalNode)]
+
+
+KILLED = shell_events.SignalNode(cluster.NODE, PROCESS, machine.SIGKILL, True)
+
+
+def test_a_node_that_runs_and_is_not_heard_is_killed_and_named(made: cluster.Cluster) -> None:
+    shell = with_node(made)
+    shell.handle(events.Gone(LINK, "silent"), 10.0)
+    assert signals(ticking(shell, 10.0, 9.0 + limits.READY_TIMEOUT_S)) == []
+    assert shell.deadline <= 10.0 + limits.READY_TIMEOUT_S
+    assert signals(ticking(shell, 10.0 + limits.READY_TIMEOUT_S, 80.0)) == [KILLED]
+    said = shell.status(80.0)
+    assert said.outcome == "failed"
+    assert said.detail.startswith("node_silent: ")
+    assert "no sign of life for 60 s" in said.detail
+    ended = effects.Exit(PROCESS, -machine.SIGKILL)
+    shell.handle(shell_events.NodeExited(cluster.NODE, ended), 80.0)
+    assert shell.nodes[cluster.NODE].restarts == 1
+    spawned = [one for one in ticking(shell, 81.0, 82.0) if isinstance(one, shell_events.SpawnNode)]
+    assert [one.name for one in spawned] == [cluster.NODE]
+    shell.handle(shell_events.NodeStarted(cluster.NODE, msgspec.structs.replace(PROCESS, pid=200)), 83.0)
+    assert shell.status(83.0).detail.startswith("node_silent: ")
+    cluster.come(shell, 3, "process 200", made.hello(cluster.KINDS.NODE, cluster.NODE), 84.0)
+    assert shell.status(84.0).detail == ""
+
+
+def test_a_node_that_comes_back_in_time_is_left_alone(made: cluster.Cluster) -> None:
+    shell = with_node(made)
+    shell.handle(events.Gone(LINK, "silent"), 10.0)
+    assert signals(ticking(shell, 10.0, 50.0)) == []
+    cluster.come(shell, 3, "process 100", made.hello(cluster.KINDS.NODE, cluster.NODE), 50.0)
+    shell.handle(events.Gone(names.LinkId(3), "silent"), 60.0)
+    assert signals(ticking(shell, 60.0, 110.0)) == []
+
+
+def test_a_node_is_not_blamed_for_the_time_its_servershell_stood_still(made: cluster.Cluster) -> None:
+    shell = with_node(made)
+    shell.handle(events.Gone(LINK, "silent"), 10.0)
+    assert signals(ticking(shell, 10.0, 20.0)) == []
+    assert signals(ticking(shell, 500.0, 540.0)) == []
+    assert signals(ticking(shell, 541.0, 560.0)) == [KILLED]

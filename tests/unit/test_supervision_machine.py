@@ -50,6 +50,7 @@ def test_the_table_has_a_cell_for_every_state_and_event() -> None:
         exited(process=OTHER),
         machine.Adopted(OTHER),
         machine.Renewed(),
+        machine.Frozen(),
         machine.Tick(),
     ],
 )
@@ -189,3 +190,11 @@ def test_other_parameters_start_at_once_and_their_crashes_are_counted_anew() -> 
         new += one.handle(exited(), now)
         one.handle(machine.Tick(), now + limits.RESTART_BACKOFF_MAX_S)
     assert [type(output) for output in new].count(machine.CrashLooping) == 1
+
+
+def test_a_frozen_process_is_killed_with_its_group_and_its_end_is_a_crash() -> None:
+    one = in_state(machine.State.RUNNING)
+    assert one.handle(machine.Frozen(), 1.0) == (machine.Signal(PROCESS, machine.SIGKILL, group=True),)
+    outputs = one.handle(exited(-9), 2.0)
+    assert any(isinstance(act, machine.ReportDown) and not act.wanted for act in outputs)
+    assert one.state is machine.State.BACKOFF
