@@ -189,7 +189,10 @@ class Mic:
                 idle = not await watcher.commit()
             except errors.TiercastError as problem:
                 _LOG.warning("what was seen is not committed", reason=problem.message)
-                idle = False
+                await anyio.sleep(
+                    limits.SEEN_COMMIT_S
+                )  # whatever has ended meanwhile: the store cannot, for now
+                continue
             if idle:
                 await self.at.news.wait()
             else:

@@ -96,16 +96,16 @@ class Watcher:
         if index == self._index or at.recovery:
             return False
         async with at.turn:
-            change = self._change()
+            links = frozenset(s for s, facts in at.master.convergence.facts.items() if facts.links)
+            change = self._change(links ^ self._links)
             if change is not None:
                 await at.commit(change)
-        self._index = index
+        self._index, self._links = index, links
         return change is not None
 
-    def _change(self) -> desk.Change | None:
+    def _change(self, moved: frozenset[names.ServerId]) -> desk.Change | None:
+        """`moved` names those who came or went."""
         at = self._at
-        links = frozenset(s for s, facts in at.master.convergence.facts.items() if facts.links)
-        moved, self._links = links ^ self._links, links
         seen = picture(at)
         changed = {
             site: one

@@ -8,7 +8,7 @@ from coordinator import errors, limits, names
 from coordinator.domains import people
 from coordinator.propagation import events, messages, objects
 from coordinator.store import commands
-from coordinator.tiers import entries, keys, permissions, requests, seeing, verbs
+from coordinator.tiers import entries, keys, permissions, requests, rolling, seeing, verbs
 from coordinator.trust import tokens
 from tests import builders, micworld
 
@@ -118,6 +118,30 @@ def test_a_rollout_is_waited_for_and_its_end_is_committed_once() -> None:
             assert view["converged_after_ms"] is not None
             await micworld.until(lambda: served.at.past.rollouts[rollout].state == "converged")
             assert (await world.store.get(keys.seen("central"))) is not None
+
+    anyio.run(main)
+
+
+def test_where_the_store_has_no_room_what_was_seen_is_tried_again_now_and_then() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        tries: list[commands.Txn] = []
+
+        def full(txn: commands.Txn) -> None:
+            if any(operation.key == keys.seen("central") for operation in txn.success):
+                tries.append(txn)
+                raise errors.NoSpaceError("full")
+
+        async with world.running() as (served, tree):
+            world.store.before = full
+            tree.connect(micworld.FIRST)
+            tree.ack(micworld.FIRST)
+            await micworld.until(lambda: rolling.ended(served.at) and tries)
+            for _ in range(1000):
+                await anyio.lowlevel.checkpoint()
+            assert len(tries) <= 2
+            world.store.before = lambda _txn: None
+            await micworld.until(lambda: not rolling.ended(served.at))
 
     anyio.run(main)
 
