@@ -155,14 +155,17 @@ class Office:
             return result.revision
 
     async def _outcome(self, txn: commands.Txn) -> port.TxnResult:
-        """Repeated under the same request id until it is known; it is applied once all the same."""
+        """Repeated under the same request id until it is known; it is applied once all the same.
+
+        After a first doubt no error says that nothing was done: it tells of the repetition alone.
+        """
         doubtful = False
         for tried in range(TRIES):
             try:
                 return await self._store.commit(txn)
             except errors.UnknownOutcomeError:
                 doubtful = True
-            except errors.NoQuorumError:
+            except errors.TiercastError:
                 if not doubtful:
                     raise
             if not self.left_s:

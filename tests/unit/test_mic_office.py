@@ -137,6 +137,48 @@ async def test_another_ones_term_stops_a_commit_whose_lease_still_counts_here(wo
     assert await world.three.get(KEY) is None
 
 
+@pytest.mark.parametrize(
+    "later", [errors.NoSpaceError("full"), errors.DamagedError("torn"), errors.NoQuorumError("alone")]
+)
+def test_after_a_first_doubt_no_error_says_that_nothing_was_done(
+    later: errors.TiercastError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(office, "RETRY_S", 0.0)
+
+    async def main() -> None:
+        world = World()
+        held = await world.take(world.alone)
+        problems: list[errors.TiercastError] = [errors.UnknownOutcomeError("lost")]
+
+        def lose(_txn: commands.Txn) -> None:
+            raise problems.pop() if problems else later
+
+        world.alone.after = lose
+        with pytest.raises(errors.UnknownOutcomeError):
+            await put(held)
+        world.alone.after = lambda _txn: None
+        assert held.over
+        assert await world.alone.get(KEY) is not None
+        with pytest.raises(office.DeposedError):
+            await put(held)
+
+    anyio.run(main)
+
+
+@world_of
+async def test_an_error_before_any_doubt_is_told_as_it_is(world: World) -> None:
+    held = await world.take(world.alone)
+
+    def full(_txn: commands.Txn) -> None:
+        world.alone.before = lambda _txn: None
+        raise errors.NoSpaceError("full")
+
+    world.alone.before = full
+    with pytest.raises(errors.NoSpaceError):
+        await put(held)
+    await put(held)
+
+
 def test_a_mic_that_cannot_renew_closes_its_links_and_issues_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(office, "RENEW_S", 0.01)
     monkeypatch.setattr(office, "RETRY_S", 0.01)
