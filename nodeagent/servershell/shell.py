@@ -2,6 +2,8 @@
 
 It starts worker nodes in sessions of their own and remembers each on disk, so that a ServerShell that comes back adopts
 the nodes that still run instead of restarting them.
+Law: what concerns one node is done in the order in which it was decided; what may take long (looking through all
+processes, removing a directory) is done in a thread, and delays neither other nodes nor any link.
 """
 
 import contextlib
@@ -12,6 +14,7 @@ from collections.abc import Callable
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import msgspec
 
 from coordinator import effects, errors, limits, names
@@ -90,6 +93,7 @@ class ServerShell:
         self._stopped = anyio.Event()
         self._listening: serve.Server | None = None
         self._address = ""
+        self._orders: dict[names.NodeName, anyio.Lock] = {}
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Until every node is stopped on request, or cancelled (then nodes go on). Raises what ends the driver."""
@@ -97,8 +101,12 @@ class ServerShell:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                self._adopt()
+                gone = self._adopt()
                 self.driver.start()
+                for (
+                    directory
+                ) in gone:  # before anything is started: what still runs there may run elsewhere now
+                    await anyio.to_thread.run_sync(leftovers.end, directory)
                 self.driver.feed(events.Begin())
                 tasks.start_soon(self._listen)
                 tasks.start_soon(self._watch_driver)
@@ -151,9 +159,10 @@ class ServerShell:
     def _directory(self, name: names.NodeName) -> pathlib.Path:
         return self._layout.nodes / name
 
-    def _adopt(self) -> None:
-        """Find what an earlier ServerShell started: take over what runs, sweep up after what does not."""
+    def _adopt(self) -> tuple[pathlib.Path, ...]:
+        """Take over what an earlier ServerShell started and what still runs; returns the places to sweep."""
         self._layout.nodes.mkdir(mode=0o700, exist_ok=True)
+        gone = []
         for directory in sorted(self._layout.nodes.iterdir()):
             process = _recorded(directory)
             name = names.NodeName(directory.name)
@@ -162,17 +171,22 @@ class ServerShell:
                 self.driver.feed(events.NodeAdopted(name, process))
                 self._tasks.start_soon(self._await_end, name, process)
             else:
-                leftovers.end(directory)
+                gone.append(directory)
+        return tuple(gone)
+
+    def _order(self, name: names.NodeName) -> anyio.Lock:
+        """Whoever asks first goes first."""
+        return self._orders.setdefault(name, anyio.Lock())
 
     def _perform(self, output: object) -> None:
         match output:
-            case events.SpawnNode(name, given_up, trust):
-                self._spawn(name, given_up, trust)
+            case events.SpawnNode():
+                self._tasks.start_soon(self._spawn, output, self.machine.content.version)
             case events.SignalNode(name, process, signal, group):
                 _LOG.info("node signalled", node=name, pid=process.pid, signal=signal)
                 self._place.launcher.kill(process, signal, group=group)
             case events.NodeGone(name):
-                shutil.rmtree(self._directory(name), ignore_errors=True)
+                self._tasks.start_soon(self._remove, name)
             case events.RaiseBoot(known):
                 self.driver.act(self.machine.booted(self._book.raise_boot(known + 1)))
             case events.AllStopped():
@@ -182,12 +196,21 @@ class ServerShell:
             case _:
                 raise AssertionError(f"unknown output {output!r}")
 
-    def _spawn(self, name: names.NodeName, given_up: str, trust: bytes) -> None:
-        directory = self._directory(name)
+    async def _remove(self, name: names.NodeName) -> None:
+        async with self._order(name):
+            await anyio.to_thread.run_sync(_remove_tree, self._directory(name))
+
+    async def _spawn(self, wanted: events.SpawnNode, version: names.Version) -> None:
+        """`version` was accepted when it was decided: what was given up, was given up under it."""
+        async with self._order(wanted.name):
+            await self._start(wanted, version)
+
+    async def _start(self, wanted: events.SpawnNode, version: names.Version) -> None:
+        name, directory = wanted.name, self._directory(wanted.name)
         try:
             directory.mkdir(mode=0o700, exist_ok=True)
-            leftovers.end(directory)
-            process = self._place.launcher.spawn(self._command(name, given_up, trust))
+            await anyio.to_thread.run_sync(leftovers.end, directory)
+            process = self._place.launcher.spawn(self._command(wanted, version))
             self._record(directory, process)
         except OSError as problem:
             _LOG.error("node not started", node=name, reason=str(problem))
@@ -197,30 +220,30 @@ class ServerShell:
         self.driver.feed(events.NodeStarted(name, process))
         self._tasks.start_soon(self._await_end, name, process)
 
-    def _command(self, name: names.NodeName, given_up: str, trust: bytes) -> effects.Command:
+    def _command(self, wanted: events.SpawnNode, version: names.Version) -> effects.Command:
         self._node_boots += 1
         own = self.machine.admission
         assert own is not None
-        directory = self._directory(name)
+        directory = self._directory(wanted.name)
         written = spec.write(
             spec.Spec(
                 cluster=self._place.identity.cluster,
                 server=own.name,
-                node=name,
+                node=wanted.name,
                 boot=self._node_boots,
-                trust=trust or self._place.trust,
+                trust=wanted.trust or self._place.trust,
                 socket=self._layout.socket(SOCKET),
                 server_directory=str(self._layout.root),
                 node_directory=str(directory),
-                version=self.machine.content.version,
-                given_up=given_up,
+                version=version,
+                given_up=wanted.given_up,
             )
         )
         return effects.Command(
             argv=(sys.executable, "-P", "-m", "nodeagent", "node", str(written)),
             environment={**_ENVIRONMENT, **leftovers.mark(directory)},
             directory=str(directory),
-            log_path=str(self._layout.logs / f"{name}.log"),
+            log_path=str(self._layout.logs / f"{wanted.name}.log"),
         )
 
     def _record(self, directory: pathlib.Path, process: effects.ProcessId) -> None:
@@ -237,13 +260,18 @@ class ServerShell:
     async def _await_end(self, name: names.NodeName, process: effects.ProcessId) -> None:
         ended = await self._place.launcher.wait(process)
         _LOG.info("node ended", node=name, pid=process.pid, status=ended.status)
-        leftovers.end(self._directory(name))
-        with contextlib.suppress(FileNotFoundError):
-            (self._directory(name) / PROCESS_FILE).unlink()
+        async with self._order(name):
+            await anyio.to_thread.run_sync(leftovers.end, self._directory(name))
+            with contextlib.suppress(FileNotFoundError):
+                (self._directory(name) / PROCESS_FILE).unlink()
         self.driver.feed(events.NodeExited(name, ended))
 
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+def _remove_tree(directory: pathlib.Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _recorded(directory: pathlib.Path) -> effects.ProcessId | None:

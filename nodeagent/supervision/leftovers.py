@@ -22,7 +22,7 @@ MARK = "TIERCAST_NODE_DIRECTORY"
 ROLE_MARK = "TIERCAST_ROLE"
 _OF_ROLE = f"{ROLE_MARK}=".encode()
 RECORDS = "processes"
-GONE_WITHIN_S = 0.5  # per round; the caller's event loop waits that long at worst
+GONE_WITHIN_S = 0.5  # per round; the caller waits that long at worst
 
 
 def mark(directory: pathlib.Path, role: str = "") -> dict[str, str]:
