@@ -253,6 +253,9 @@ class Driver:
                 await dial.dial(parent.address, parent.port, self._ground.own, side, local_address=local)
         except errors.TiercastError as problem:
             self.feed(events.DialFailed(output.dial, problem.message))
+        except Exception as problem:  # noqa: BLE001 whatever it is: an attempt without an answer would be the last one
+            _LOG.error("dial broke", address=parent.address, port=parent.port, reason=repr(problem))
+            self.feed(events.DialFailed(output.dial, repr(problem)))
 
     # --- end ------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ import msgspec
 from coordinator import errors, limits, names
 from coordinator.propagation import events, intake, messages, mirror, objects, wire
 
+DIALLING_S = limits.BACKOFF_CLAMP_MIN_S + limits.DIAL_TIMEOUT_S + limits.SILENT_S
+"""The longest wait before a dial, the dial, and a margin: an attempt that has no answer by then never gets one."""
+
 
 class Me(msgspec.Struct, frozen=True):
     """Who is subscribing."""
@@ -191,6 +194,8 @@ class Subscriber:
                 outputs += self._drop(attempt, "silent", now)
             elif attempt.phase is _Phase.GREETING and now - attempt.since > limits.HELLO_S:
                 outputs += self._drop(attempt, "no welcome", now)
+            elif attempt.phase is _Phase.DIALLING and now - attempt.since > DIALLING_S:
+                self._forget(attempt, now)
         if self.link is not None and now >= self._beat_at:
             self._beat_at = now + limits.HEARTBEAT_S
             beat = messages.Heartbeat(b"", self.intake.content.numbers, self.told)

@@ -1,7 +1,16 @@
 """Who counts as the same child of a parent, and what is noted when two claim to be it."""
 
 from coordinator import names
-from coordinator.propagation import bodies, events, messages, mirror, objects, publisher
+from coordinator.propagation import (
+    bodies,
+    events,
+    intake,
+    messages,
+    mirror,
+    objects,
+    publisher,
+    subscriber,
+)
 from coordinator.trust import signing
 
 CLUSTER = names.ClusterId("c")
@@ -52,3 +61,21 @@ def test_two_worker_nodes_and_two_servers_are_two() -> None:
     parent.greet("s1", messages.ChildKind.SHELL, "")
     parent.greet("s2", messages.ChildKind.SHELL, "")
     assert parent.linked() == [1, 2, 3, 4]
+
+
+# --- the child's side -----------------------------------------------------------------------------------------------
+
+
+def test_a_dial_that_is_never_answered_is_not_the_last_one() -> None:
+    trust = mirror.SignedTrust(b"", signing.TrustBody(1, 1, (), ()))
+    taking = intake.Intake(mirror.Content(trust), bodies.Shelf(), CLUSTER, lambda _body: None)
+    me = subscriber.Me(CLUSTER, messages.ChildKind.NODE, "hello1", names.ServerId(""))
+    one = subscriber.Subscriber(me, taking, 1)
+    (first,) = one.follow((events.Parent(names.ServerName("s1"), "socket", 0),), 0.0)
+    assert isinstance(first, events.Dial)
+    assert one.handle(events.Tick(), subscriber.DIALLING_S) == ()
+    (second,) = one.handle(events.Tick(), subscriber.DIALLING_S + 1.0)
+    assert isinstance(second, events.Dial)
+    assert second.dial != first.dial
+    late = one.handle(events.Opened(first.dial, names.LinkId(1), names.ServerId("s1")), 11.0)
+    assert late == (events.Close(names.LinkId(1), "not wanted any more"),)
