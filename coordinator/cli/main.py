@@ -38,7 +38,7 @@ COMMANDS: dict[str, Listed] = {
     "version": Listed("try", f"{_CLI}.about:version", "Which version this is"),
     "completion": Listed("try", f"{_CLI}.about:completion", "Completion for bash, zsh or fish"),
     "server": Listed("server", "", "This machine's server: init, run, enroll, status, stop"),
-    "store": Listed("server", "", "MIC's store here: status, check, snapshot, restore, members, join"),
+    "store": Listed("server", "", "MIC's store here: look, check, save, restore, hand over, recover"),
     "validate": Listed(
         "document", f"{_CLI}.documents:validate", "Find everything that is wrong; asks no server"
     ),

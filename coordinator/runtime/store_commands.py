@@ -129,3 +129,43 @@ def _ground(directory: str | None) -> "handover.Ground":
     from coordinator.runtime import handover  # noqa: PLC0415
 
     return handover.Ground(_at(directory).layout, clock.SystemClock(), clock.SystemRandom())
+
+
+@store.command()
+@click.option(
+    "--snapshot",
+    "file",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    help="History, drafts and tokens are taken from here instead of from the store.",
+)
+@click.option(
+    "--ask",
+    "addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A server to ask besides those of the documents found; may be said several times.",
+)
+@click.option("--yes", is_flag=True, help="Adopt what was found without asking.")
+@_DIR
+def recover(
+    file: pathlib.Path | None, addresses: tuple[str, ...], directory: str | None, *, yes: bool
+) -> None:
+    """Ask the field for its newest configuration and make it the store's; MIC must be stopped."""
+    import sys  # noqa: PLC0415 as above
+
+    from coordinator import errors  # noqa: PLC0415
+    from coordinator.runtime import recovering  # noqa: PLC0415
+
+    ground = _ground(directory)
+    found = recovering.look(ground, file, addresses)
+    for line in recovering.told(found):
+        click.echo(line)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise errors.UsageError(
+                "nothing was changed: there is nobody to ask", hint="say --yes if you mean it"
+            )
+        click.confirm("adopt it?", abort=True, err=True)
+    recovering.adopt(ground, found)
+    click.echo(f"adopted   {found.version}; the old store was put aside")
+    click.echo("next: tiercast server run; nothing restarts, for the digest is the same", err=True)
