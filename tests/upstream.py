@@ -123,10 +123,16 @@ GOOD: dict[str, Any] = {
         (
             REVISION,
             msgspec.structs.replace(
-                REVISION, version=names.Version(1, 41), state="superseded", digest="b" * 64, message="first"
+                REVISION,
+                version=names.Version(1, 41),
+                state="superseded",
+                digest="b" * 64,
+                message="first",
+                outcome="converged",
             ),
         ),
         0,
+        back=41,
     ),
     requests.Verb.SHOW: requests.Shown(
         REVISION, (requests.File("two-sites.yaml", "schema: tiercast/1  # ours\n"),)

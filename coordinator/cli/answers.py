@@ -134,11 +134,13 @@ class RevisionView(msgspec.Struct, frozen=True):
     author: str
     message: str
     issued: float
+    outcome: str = ""
 
 
 class HistoryView(msgspec.Struct, frozen=True):
     revisions: tuple[RevisionView, ...]
     next: int
+    back: int = 0
 
 
 class File(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -124,7 +125,11 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
 
 @click.command()
 @click.option(
-    "--to", type=click.IntRange(min=1), default=None, metavar="N", help="Default: the revision before."
+    "--to",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="N",
+    help="Default: the last that is known to run.",
 )
 @options.wait
 @options.timeout
@@ -140,7 +145,7 @@ def rollback(to: int | None, **given: Any) -> int:  # noqa: ANN401 click's optio
     choice = msgspec.convert(given, _Choice)
     _must_be_able_to_ask(shown, choice)
     asked = shown.client()
-    active, before = _active_and(asked, to)
+    active, before = _active_and(shown, asked, to)
     if not choice.yes and not choice.dry_run:
         named = sources.Named(revision=before)
         if _agreed(shown, asked, named) is None:
@@ -157,16 +162,29 @@ def rollback(to: int | None, **given: Any) -> int:  # noqa: ANN401 click's optio
     )
 
 
-def _active_and(asked: client.Client, to: int | None) -> tuple[answers.RevisionView, int]:
+def _active_and(
+    shown: session.Session, asked: client.Client, to: int | None
+) -> tuple[answers.RevisionView, int]:
     """The active revision, and the one to go back to: named here, so that a repeated request undoes nothing twice."""
     answer = asked.call(client.Ask(path=f"{client.CFG}/revisions?limit=50")).as_(answers.HistoryView)
     active = next((one for one in answer.revisions if one.state == "active"), None)
     if active is None:
         raise errors.NotFoundError("no revision is active", hint="tiercast history")
-    older = [one for one in answer.revisions if one.version < active.version and one.state == "superseded"]
-    if to is None and not older:
+    before = answer.back if to is None else to
+    if not before:
         raise errors.NotFoundError("there is no revision before the active one", hint="name one: --to N")
-    return active, to if to is not None else older[0].version.revision
+    shown.tell(_back(answer.revisions, active, before, chosen=to is None))
+    return active, before
+
+
+def _back(
+    revisions: Sequence[answers.RevisionView], active: answers.RevisionView, before: int, *, chosen: bool
+) -> str:
+    """Where it goes, how that ended then, and what is passed over."""
+    ended = {one.version.revision: one.outcome for one in revisions}
+    line = f"back to revision {before} ({ended.get(before) or 'not known'})"
+    passed = [f"{n} ({ended[n] or 'not known'})" for n in ended if before < n < active.version.revision]
+    return f"{line}; passed over: {', '.join(passed)}" if chosen and passed else line
 
 
 class _Choice(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,8 +65,7 @@ async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback)
         repeated = _repeated(at, caller, request)
         if repeated is not None:
             return repeated
-        active = at.past.version.revision
-        to = asked.to or max((older for older in at.past.records if older < active), default=0)
+        to = asked.to or rolling.back(at)
         if not to:
             raise errors.NotFoundError("there is no revision before the active one")
         ready = await sources.of_revision(at, to)
@@ -287,5 +286,7 @@ def _overtaken(at: desk.Desk, past: history.Past) -> tuple[entries.Rollout, ...]
         return ()
     now = rolling.now(at, before)
     if now.state != convergence.RolloutState.CONVERGED:
-        now = msgspec.structs.replace(now, state=convergence.RolloutState.SUPERSEDED)
+        now = msgspec.structs.replace(
+            now, state=convergence.RolloutState.SUPERSEDED, overtaken=str(now.state)
+        )
     return (now,)

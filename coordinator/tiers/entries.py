@@ -32,6 +32,8 @@ class Rollout(msgspec.Struct, frozen=True, array_like=True):
     """From its activation to the last ack; None while somebody is missing."""
     request_digest: str = ""
     """Of all that the request asked for; another request under its id is refused."""
+    overtaken: str = ""
+    """The state in which the next one found it, where it is superseded."""
 
 
 class Draft(msgspec.Struct, frozen=True, array_like=True):

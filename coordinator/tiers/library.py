@@ -7,7 +7,7 @@ from coordinator.config import findings, model
 from coordinator.domains import people
 from coordinator.propagation import objects
 from coordinator.store import commands
-from coordinator.tiers import desk, entries, keys, pieces, requests, sources
+from coordinator.tiers import desk, entries, keys, pieces, requests, rolling, sources
 
 DRAFTS_KEPT = 50
 DRAFT_BYTES = 2
@@ -72,7 +72,8 @@ async def history(at: desk.Desk, _caller: desk.Caller, asked: requests.History) 
     found = sorted((n for n in at.past.records if not asked.before or n < asked.before), reverse=True)
     page = found[:limit]
     following = page[-1] if len(found) > limit else 0
-    return requests.HistoryView(tuple(_revision(at, at.past.records[n]) for n in page), following)
+    shown = tuple(_revision(at, at.past.records[n]) for n in page)
+    return requests.HistoryView(shown, following, rolling.back(at))
 
 
 def _revision(at: desk.Desk, record: objects.Record) -> requests.RevisionView:
@@ -85,6 +86,7 @@ def _revision(at: desk.Desk, record: objects.Record) -> requests.RevisionView:
         author=record.author,
         message=record.message,
         issued=record.issued,
+        outcome=rolling.outcome(at, record.revision),
     )
 
 

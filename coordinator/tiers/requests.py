@@ -118,7 +118,7 @@ class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 class Rollback(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     to: int = 0
-    """0: the one before the active one."""
+    """0: the last that is known to run, as `HistoryView.back` names it."""
     if_revision: int = 0
     """Compare-and-set on the active revision; 0: any."""
     if_generation: int = 0
@@ -264,12 +264,16 @@ class RevisionView(msgspec.Struct, frozen=True):
     message: str
     issued: float
     """Seconds since 1970."""
+    outcome: str = ""
+    """How its rollout ended, or stood when the next one overtook it; empty where that is not known."""
 
 
 class HistoryView(msgspec.Struct, frozen=True):
     revisions: tuple[RevisionView, ...]
     next: int
     """Ask again with `before` this; 0: that was all."""
+    back: int = 0
+    """Where a rollback without a number goes; 0: nowhere."""
 
 
 class Show(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -64,3 +64,29 @@ def ended(at: desk.Desk) -> bool:
     if held is None or held.state != convergence.RolloutState.RUNNING:
         return False
     return now(at, held).state != convergence.RolloutState.RUNNING
+
+
+# --- the way back ---------------------------------------------------------------------------------------------------
+
+_GOOD = frozenset({convergence.RolloutState.CONVERGED, convergence.RolloutState.REACHED})
+
+
+def outcome(at: desk.Desk, revision: int) -> str:
+    """How the rollout of a revision ended, or stood when the next one overtook it; empty where that is not known."""
+    for rollout in at.past.rollouts.values():
+        if rollout.version.revision == revision:
+            shown = now(at, rollout)
+            return str(shown.overtaken or shown.state)
+    return ""
+
+
+def back(at: desk.Desk) -> int:
+    """Where a rollback without a number goes; 0 where there is nothing before the active revision.
+
+    The newest older revision with another document whose rollout converged or was reached: what is known to run. Where
+    that is said of none, the one before.
+    """
+    active, records = at.past.version.revision, at.past.records
+    older = sorted((revision for revision in records if revision < active), reverse=True)
+    other = [revision for revision in older if records[revision].digest != at.past.content.digest]
+    return next((revision for revision in other if outcome(at, revision) in _GOOD), next(iter(older), 0))

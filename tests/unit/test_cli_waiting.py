@@ -3,9 +3,10 @@
 import pathlib
 from typing import Any
 
+import msgspec
 import pytest
 
-from coordinator import errors
+from coordinator import errors, names
 from coordinator.cli import waiting
 from coordinator.tiers import requests
 from tests import terminal, upstream
@@ -170,3 +171,19 @@ def test_a_rollback_names_what_it_goes_back_to(driven: terminal.Terminal) -> Non
         42,
         "rollback to revision 41",
     )
+
+
+def test_a_rollback_passes_over_what_failed_and_says_so(driven: terminal.Terminal) -> None:
+    known = driven.system.answers[requests.Verb.HISTORY]
+    newest, older = known.revisions
+    failed = msgspec.structs.replace(newest, version=names.Version(1, 43), outcome="failed")
+    middle = msgspec.structs.replace(newest, state="superseded", outcome="failed")
+    driven.system.answers[requests.Verb.HISTORY] = msgspec.structs.replace(
+        known, revisions=(failed, middle, older)
+    )
+    done = driven.run("rollback", "--yes")
+    assert "back to revision 41 (converged); passed over: 42 (failed)" in done.talk
+    assert driven.system.request(requests.Verb.ROLLBACK).to == 41
+    done = driven.run("rollback", "--to", "42", "--yes")
+    assert "back to revision 42 (failed)" in done.talk
+    assert "passed over" not in done.talk

@@ -264,6 +264,25 @@ async def test_a_dry_run_shows_the_plan_and_gives_no_number(world: micworld.Worl
 
 
 @world_of
+async def test_a_rollback_goes_to_the_last_revision_that_is_known_to_run(world: micworld.World) -> None:
+    served, tree = await world.open()
+    served.at.settled = True
+    tree.connect(micworld.FIRST)
+    for document, outcome in ((builders.document(), "ok"), (hot("a"), "failed"), (hot("b"), "failed")):
+        await world.apply(served, document)
+        tree.ack(micworld.FIRST, outcome=messages.Outcome(outcome))
+    served, tree = await world.open()  # a new MIC knows it too
+    _, told = await world.ask(served, Verb.HISTORY, requests.History())
+    ended = {one["version"][1]: one["outcome"] for one in told["revisions"]}
+    assert (ended[2], ended[3], told["back"]) == ("reached", "failed", 2)
+    code, answer = await world.ask(served, Verb.ROLLBACK, requests.Rollback())
+    assert (code, answer["version"]) == ("", [1, 5])
+    assert served.at.past.document == builders.document()
+    _, told = await world.ask(served, Verb.HISTORY, requests.History())
+    assert told["back"] == 4  # of no other document it is known that it ran; not 2 again, which is this one
+
+
+@world_of
 async def test_a_draft_is_saved_shown_planned_and_applied(world: micworld.World) -> None:
     served, _ = await world.open()
     asked = requests.Upload((micworld.file(builders.document()),))
