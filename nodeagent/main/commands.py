@@ -84,10 +84,20 @@ def status(directory: str | None, output: str) -> None:
 
 @server.command()
 @_DIR
-def stop(directory: str | None) -> None:
-    """Stop every node of this server, then its ServerShell."""
+@click.option("--no-wait", is_flag=True, help="Return at once, while it is still stopping.")
+def stop(directory: str | None, *, no_wait: bool) -> None:
+    """Stop every node of this server, then its ServerShell; returns once both have gone."""
+    from nodeagent.main import local  # noqa: PLC0415 as above
+
     _ask(directory, "stop")
-    click.echo("stopping: nodes first, then the ServerShell", err=True)
+    if no_wait:
+        click.echo("stopping: nodes first, then the ServerShell", err=True)
+        return
+    click.echo(
+        f"stopping: waits up to {local.STOP_S:.0f} s for the nodes, then for the ServerShell", err=True
+    )
+    _found, layout = _settings(directory)
+    local.wait_for_end(layout, local.STOP_S)
 
 
 @server.command()

@@ -14,7 +14,7 @@ import pytest
 
 from coordinator import errors, limits, names
 from coordinator.config import model
-from coordinator.host import clock, disk, settings
+from coordinator.host import clock, disk, lock, settings
 from coordinator.runtime import initialise
 from coordinator.trust import authority
 from nodeagent.main import local, running
@@ -212,6 +212,37 @@ def test_sigterm_leaves_the_nodes_running_and_stop_ends_them(server: Server) -> 
     local.ask(server.layout, server.cluster, "stop")
     assert server.process.wait(30) == 0
     assert not [pid for pid in before.values() if alive(pid)]
+
+
+def ask_to_stop(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
+    code = "from nodeagent.main.commands import server; server()"
+    asked = [sys.executable, "-P", "-c", code, "stop", "--dir", str(server.layout.root), *words]
+    return subprocess.run(asked, capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_server_stop_returns_when_all_has_stopped(server: Server) -> None:
+    before = server.pids()
+    stopped = ask_to_stop(server)
+    assert stopped.returncode == 0, stopped.stderr
+    assert "waits up to 60 s" in stopped.stderr
+    assert not [pid for pid in before.values() if alive(pid)]
+    lock.DirectoryLock(server.layout.root).release()
+    assert server.process is not None
+    assert server.process.wait(30) == 0
+
+
+def test_server_stop_need_not_wait_and_waits_no_longer_than_it_says(server: Server) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(errors.TimedOutError, match="still runs"):
+            local.wait_for_end(server.layout, 0.2)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    stopped = ask_to_stop(server, "--no-wait")
+    assert stopped.returncode == 0
+    assert "waits" not in stopped.stderr
+    assert server.process.wait(30) == 0
 
 
 def test_a_second_servershell_on_the_same_directory_is_refused(server: Server) -> None:
