@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import bodies, claims, events, messages, mirror, objects, pieces, scopes
+from coordinator.propagation import bodies, claims, events, messages, mirror, objects, pieces, scopes, twins
 
 Scope = scopes.Scope
 
@@ -130,6 +130,7 @@ class Publisher:
         self._waiting: dict[names.LinkId, float] = {}
         self._peers: dict[names.LinkId, names.ServerId] = {}
         self._bodies = pieces.Pieces(shelf)
+        self._twins = twins.Twins()
         self._look_at = 0.0
         self._beat_at = 0.0
         self.fresh = b""
@@ -246,7 +247,7 @@ class Publisher:
             return (note, events.Send((link,), bye), *self._drop(link, verdict.reason))
         outputs: list[Output] = []
         for older in [c for c in self.children.values() if _same_child(c, peer, frame)]:
-            outputs += self._drop(older.link, "the same child came again")
+            outputs += self._displaced(older, frame, now)
         del self._waiting[link]
         ack = None if frame.ack is None else _claimed(verdict.scope, frame.ack)
         child = Child(link, peer, frame, verdict, frame.numbers, now, ack, holds=frame.base)
@@ -261,6 +262,18 @@ class Publisher:
         known_as = events.Authenticated(link, frame.kind in messages.PEOPLE)
         outputs += [known_as, events.Send((link,), welcome), ChildUp(link)]
         return (*outputs, *self._offer((child,)))
+
+    def _displaced(self, older: Child, hello: messages.Hello, now: float) -> tuple[Output, ...]:
+        dropped = self._drop(older.link, "the same child came again")
+        if not self._twins.taken_over((older.peer, hello.kind, hello.name), older.heard, now):
+            return dropped
+        facts: dict[str, str | int] = {
+            "peer": older.peer,
+            "server": older.admit.server,
+            "kind": hello.kind.value,
+        }
+        facts |= {"name": hello.name, "boots": f"{older.hello.boot} and {hello.boot}"}
+        return (events.Note(events.Severity.WARNING, "two machines with one identity", facts), *dropped)
 
     def _judge(self, peer: names.ServerId, hello: messages.Hello) -> Admit | Refuse:
         if hello.cluster != self._cluster:

@@ -63,6 +63,35 @@ def test_two_worker_nodes_and_two_servers_are_two() -> None:
     assert parent.linked() == [1, 2, 3, 4]
 
 
+def warnings(outputs: tuple[publisher.Output, ...]) -> list[str]:
+    return [one.phrase for one in outputs if isinstance(one, events.Note)]
+
+
+def test_two_machines_with_one_identity_are_noticed_once_in_a_while() -> None:
+    parent = Parent()
+    noted = [
+        (now, phrase)
+        for now in range(0, 130, 2)
+        for phrase in warnings(parent.greet("s1", messages.ChildKind.SHELL, "", float(now)))
+    ]
+    assert noted == [(at, "two machines with one identity") for at in (8, 68, 128)]
+    assert len(parent.linked()) == 1
+
+
+def test_a_child_that_comes_again_after_a_silence_is_no_twin() -> None:
+    parent = Parent()
+    for now in range(0, 130, 5):
+        assert warnings(parent.greet("s1", messages.ChildKind.SHELL, "", float(now))) == []
+
+
+def test_many_children_that_come_again_now_and_then_are_no_twins() -> None:
+    parent = Parent()
+    for now in range(0, 130, 2):
+        peer = f"s{now % 40}"
+        parent.greet(peer, messages.ChildKind.SHELL, "", float(now))
+        assert warnings(parent.greet(peer, messages.ChildKind.SHELL, "", float(now))) == []
+
+
 # --- the child's side -----------------------------------------------------------------------------------------------
 
 
