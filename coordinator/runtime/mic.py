@@ -14,7 +14,7 @@ from coordinator import errors, limits, role
 from coordinator.config import kinds
 from coordinator.hop import driver
 from coordinator.host import catalogue, disk, logs, settings
-from coordinator.runtime import home, mic_store, store_socket
+from coordinator.runtime import home, mic_store, saving, store_socket
 from coordinator.store.backends.raft import store as raft
 from coordinator.tiers import desk, mic, office, seed, standby, standing, taking
 from coordinator.trust import authority
@@ -72,6 +72,8 @@ class MicRole:
             raise home.refused(problem, place) from problem
         context.background(self._go_on)
         context.background(functools.partial(self._answer_here, self._store))
+        root = settings.Layout(context.server_directory).root
+        context.background(functools.partial(saving.keep_saving, self._store, root))
 
     async def apply(self, old: kinds.MicParams, new: kinds.MicParams) -> role.Applied:
         return role.AppliedHot() if old == new else role.RestartNeeded("the port is bound at the start")

@@ -76,6 +76,7 @@ class StoreAt(msgspec.Struct, frozen=True):
             raise errors.InUseError(f"{file} exists already", hint="name another file")
         answer = self._asked(store_socket.Ask("snapshot", str(file)))
         if answer is not None:
+            file.chmod(0o600)
             return f"revision {answer.revision} of the store is in {file}, written by the running MIC"
         image = self._read()
         header = snapshot.Header(snapshot.FORMAT, self.cluster, image.last, image.identity.members)

@@ -77,6 +77,7 @@ def test_a_store_is_looked_at_saved_and_put_back(house: House) -> None:
     shown = house.store("snapshot", "-o", str(saved))
     assert shown.code == 0, shown
     assert "written by the running MIC" in shown.out
+    assert saved.stat().st_mode & 0o777 == 0o600
     assert house.store("snapshot", "-o", str(saved)).code == 10  # never overwritten
 
     house.down()
