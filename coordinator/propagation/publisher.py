@@ -453,10 +453,8 @@ class Publisher:
         told = child.rollup_seq
         if child.admit.scope is not Scope.EVERYTHING:
             told = 0 if child.ack is None else child.ack.epoch.seq
-        behind = beat.numbers.target < child.sent.target and not _refuses(child, self.content)
-        behind = (
-            behind or beat.numbers.trust < child.sent.trust or beat.numbers.admission < child.sent.admission
-        )
+        lost = beat.numbers.trust < child.sent.trust or beat.numbers.admission < child.sent.admission
+        behind = lost or (beat.numbers.target < child.sent.target and not _refuses(child, self.content))
         deaf = beat.told != told
         child.missing = child.missing + 1 if behind or deaf else 0
         if child.missing < 2:
