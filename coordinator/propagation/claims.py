@@ -59,6 +59,7 @@ def _fits(one: messages.RoleAck) -> bool:
         len(one.role) <= limits.NAME_CHARACTERS
         and len(one.code) <= CODE_CHARACTERS
         and len(one.detail) <= limits.DETAIL_CHARACTERS
+        and len(one.health) <= CODE_CHARACTERS
     )
 
 
@@ -69,4 +70,5 @@ def _cut_role(one: messages.RoleAck) -> messages.RoleAck:
         one.outcome,
         one.code[:CODE_CHARACTERS],
         one.detail[: limits.DETAIL_CHARACTERS],
+        one.health[:CODE_CHARACTERS],
     )

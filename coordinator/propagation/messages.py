@@ -62,6 +62,8 @@ class RoleAck(msgspec.Struct, frozen=True, array_like=True):
     outcome: Outcome
     code: str = ""
     detail: str = ""
+    health: str = ""
+    """Of what runs as wanted, in the role's own word (`role.Health`); empty where that does not run."""
 
 
 class AckState(msgspec.Struct, frozen=True, array_like=True):

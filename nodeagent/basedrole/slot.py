@@ -191,7 +191,9 @@ class Slot:
     def _say(
         self, level: messages.Level, outcome: messages.Outcome, code: str, detail: str
     ) -> messages.RoleAck:
-        return messages.RoleAck(self.name, level, outcome, code, detail[: limits.DETAIL_CHARACTERS])
+        as_wanted = self._verdict is None and self.phase is Phase.UP and self.running == self.wanted
+        health = str(self._report.health) if as_wanted else ""
+        return messages.RoleAck(self.name, level, outcome, code, detail[: limits.DETAIL_CHARACTERS], health)
 
     def _remains(self) -> str:
         if self.running is None:

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from coordinator import names
+from coordinator import names, role
+from coordinator.propagation import messages
 from nodeagent.servershell import node
 from nodeagent.supervision import machine
 
@@ -51,20 +52,26 @@ _HEALTH = {
 }
 
 
+def _health(ack: messages.RoleAck) -> str:
+    """What does not work as wanted is failed, whatever it says of itself, except that it still works somewhat."""
+    if ack.outcome is not messages.Outcome.OK and ack.health != role.Health.DEGRADED:
+        return role.Health.FAILED.value
+    return ack.health or role.Health.PROGRESSING.value
+
+
 def of_node(one: node.Node) -> NodeStatus:
     """A node and its roles, as its last ack says."""
     told = {} if one.ack is None else {ack.role: ack for ack in one.ack.roles}
     revision = "" if one.ack is None else str(one.ack.version)
     planned = () if one.planned is None else one.planned.roles
     roles = []
-    for role in planned:
-        ack = told.get(role.name)
+    for known in planned:
+        ack = told.get(known.name)
         health = _HEALTH.get(one.process.state, "progressing")
         if ack is not None and one.process.state is machine.State.RUNNING:
-            health = "healthy" if ack.level.word == "ready" else "progressing"
-            health = "failed" if ack.outcome.value != "ok" else health
+            health = _health(ack)
         level = "none" if ack is None else ack.level.word
         code, detail = ("", one.trouble) if ack is None else (ack.code, ack.detail)
-        roles.append(RoleStatus(role.name, role.type, health, level, revision, code, detail))
+        roles.append(RoleStatus(known.name, known.type, health, level, revision, code, detail))
     pid = 0 if one.process.process is None else one.process.process.pid
     return NodeStatus(names.NodeName(one.name), one.process.state.value, pid, one.restarts, tuple(roles))

@@ -74,6 +74,7 @@ class Writer:
             messages.Outcome.FAILED,
             self.text(),
             self.text(),
+            self.text(),
         )
         version = rng.choice([names.Version(1, 1), names.Version(self.integer(), self.integer())])
         epoch = rng.choice([names.Epoch(1, rng.randrange(1000)), names.Epoch(self.integer(), self.integer())])

@@ -37,7 +37,7 @@ def made() -> cluster.Cluster:
 def loud(made: cluster.Cluster, **changes: object) -> messages.AckState:
     """As long an ack as fits a frame."""
     role = messages.RoleAck(
-        names.RoleName("r"), messages.Level.HELD, messages.Outcome.FAILED, LONG, "ä" * 1000
+        names.RoleName("r"), messages.Level.HELD, messages.Outcome.FAILED, LONG, "ä" * 1000, LONG
     )
     plain = made.ack(code=LONG, detail=LONG, digest=LONG, roles=(role,), outcome=messages.Outcome.FAILED)
     return msgspec.structs.replace(plain, **changes)

@@ -323,3 +323,14 @@ def test_what_is_being_stopped_is_not_said_to_run() -> None:
     node.feed(configured(2, wanted(a=2)), events.RoleFailed(ONE, "exception", "it broke"))
     assert node.ack is not None
     assert node.ack.roles[0].detail == "it broke; the last good parameters are being stopped"
+
+
+def test_the_word_of_a_role_for_its_health_is_passed_on() -> None:
+    node = Node().running(a=1)
+    assert node.ack is not None
+    assert node.ack.roles[0].health == "healthy"
+    node.feed(events.Reported(ONE, role.Report(role.Health.DEGRADED, "slow", "half of it answers")))
+    assert node.says() == (1, "applied", "ok", "")
+    assert node.ack.roles[0].health == "degraded"
+    node.feed(configured(2, wanted(a=2)))
+    assert node.ack.roles[0].health == ""

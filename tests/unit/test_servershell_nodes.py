@@ -152,3 +152,30 @@ def test_a_node_is_not_blamed_for_the_time_its_servershell_stood_still(made: clu
     assert signals(ticking(shell, 10.0, 20.0)) == []
     assert signals(ticking(shell, 500.0, 540.0)) == []
     assert signals(ticking(shell, 541.0, 560.0)) == [KILLED]
+
+
+# --- what is said of roles ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "outcome", "health", "shown"),
+    [
+        (messages.Level.READY, messages.Outcome.OK, "healthy", "healthy"),
+        (messages.Level.APPLIED, messages.Outcome.OK, "progressing", "progressing"),
+        (messages.Level.APPLIED, messages.Outcome.OK, "degraded", "degraded"),
+        (messages.Level.APPLIED, messages.Outcome.FAILED, "degraded", "degraded"),
+        (messages.Level.APPLIED, messages.Outcome.FAILED, "progressing", "failed"),
+        (messages.Level.ACCEPTED, messages.Outcome.REFUSED, "", "failed"),
+        (messages.Level.ACCEPTED, messages.Outcome.OK, "", "progressing"),
+    ],
+)
+def test_a_role_is_shown_in_its_own_word(
+    made: cluster.Cluster, level: messages.Level, outcome: messages.Outcome, health: str, shown: str
+) -> None:
+    shell = with_node(made)
+    role = shell.nodes[cluster.NODE].roles[0]
+    told = messages.RoleAck(role, level, outcome, "", "", health)
+    ack = made.ack(level=level, outcome=outcome, roles=(told,))
+    cluster.hear(shell, 1, messages.Ack(ack))
+    (one,) = [each for each in shell.status(3.0).nodes if each.node == cluster.NODE]
+    assert one.roles[0].health == shown
