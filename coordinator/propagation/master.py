@@ -195,7 +195,7 @@ class Master:
         self.convergence.rows(link, rollup.full, rows, now)
         outputs: list[Output] = []
         for row in rows:
-            outputs += self._told(link, row, now)
+            outputs += self._noted(row)
         return outputs
 
     def _concerns(self, row: messages.Row, site: names.SiteName) -> bool:
@@ -211,6 +211,10 @@ class Master:
 
     def _told(self, link: names.LinkId, row: messages.Row, now: float) -> list[Output]:
         self.convergence.row(link, row, now)
+        return self._noted(row)
+
+    def _noted(self, row: messages.Row) -> list[Output]:
+        """What else follows of a row that is in the picture."""
         asked = self.convergence.asked.get(row.server)
         if row.ack is not None:
             self._mind(row.server, row.ack.epoch, linked=row.linked)
