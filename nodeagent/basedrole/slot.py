@@ -122,8 +122,11 @@ class Slot:
         return self._steer(now)
 
     def retry(self, now: float) -> tuple[events.RoleOutput, ...]:
-        """Try again what was rejected."""
+        """Try again what was rejected; what runs and has failed is started anew."""
         self._rejected, self._retry_at, self._attempts = (), None, 0
+        failed = self._report.health is role.Health.FAILED
+        if failed and self.phase is Phase.UP and self.running == self.wanted:
+            return self._stop()
         return self._steer(now)
 
     def tick(self, now: float) -> tuple[events.RoleOutput, ...]:

@@ -334,3 +334,14 @@ def test_the_word_of_a_role_for_its_health_is_passed_on() -> None:
     assert node.ack.roles[0].health == "degraded"
     node.feed(configured(2, wanted(a=2)))
     assert node.ack.roles[0].health == ""
+
+
+def test_a_role_that_runs_and_has_failed_is_started_anew_on_request() -> None:
+    node = Node().running(a=1)
+    node.feed(events.Reported(ONE, role.Report(role.Health.FAILED, "crash_loop", "ended 3 times")))
+    assert node.says() == (1, "accepted", "failed", "crash_loop")
+    assert node.feed(events.Retry()) == [events.Stop(ONE)]
+    assert node.feed(events.RoleStopped(ONE)) == [events.Start(ONE, wanted(a=1))]
+    node.feed(events.RoleStarted(ONE), events.Reported(ONE, HEALTHY))
+    assert node.says() == (1, "ready", "ok", "")
+    assert node.feed(events.Retry()) == []
