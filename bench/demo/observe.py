@@ -4,6 +4,7 @@ Law: nothing here asks Tiercast; a program is asked by its own protocol, the ker
 an ack that says `ready` is believed to mean it, so there is nothing to wait for.
 """
 
+import contextlib
 import http.client
 import pathlib
 import socket
@@ -172,12 +173,14 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._once()  # what became of it in the moment before the end counts too
 
     def _run(self) -> None:
         while not self._over.wait(WATCH_EVERY_S):
-            try:
-                found = self._look()
-            except OSError:
-                continue
+            self._once()
+
+    def _once(self) -> None:
+        with contextlib.suppress(OSError):
+            found = self._look()
             if found is not None and (not self.seen or self.seen[-1] != found):
                 self.seen.append(found)
