@@ -146,6 +146,11 @@ def belonging(key_pem: bytes, cert_pem: bytes, ca_pem: bytes) -> tuple[names.Clu
     return whom
 
 
+def issued_after(cert_pem: bytes) -> float:
+    """Wall second before which a certificate cannot have been made: a clock that shows less is behind."""
+    return x509.load_pem_x509_certificate(cert_pem).not_valid_before_utc.timestamp()
+
+
 def _leaf(issuer: Issuer, common: str, public: bytes, extensions: _Extensions, wall_s: float) -> bytes:
     key = _public(public)
     ca = x509.load_pem_x509_certificate(issuer.ca_pem)

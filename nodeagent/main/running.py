@@ -14,7 +14,7 @@ from coordinator.hop import credentials, driver
 from coordinator.host import clock, disk, lock, logs, settings
 from coordinator.propagation import events as hop
 from coordinator.propagation import mirror
-from coordinator.trust import authority, signing
+from coordinator.trust import authority, certificates, signing
 from nodeagent.servershell import shell
 from nodeagent.supervision import launcher
 
@@ -60,6 +60,11 @@ def place(layout: settings.Layout, local_address: str | None) -> shell.Place:
     return shell.Place(layout, identity, trust, parents, ground, launcher.LinuxLauncher())
 
 
+def clock_behind_s(identity: authority.Identity, wall_s: float) -> float:
+    """By how much the wall clock is certainly wrong; 0 if it may be right. It orders nothing here and stops nothing."""
+    return max(0.0, certificates.issued_after(identity.cert_pem) - wall_s)
+
+
 def first_admission(
     layout: settings.Layout, at: shell.Place, book_objects: dict[str, bytes]
 ) -> dict[str, bytes]:
@@ -83,6 +88,11 @@ def run(layout: settings.Layout, local_address: str | None, log_level: str) -> i
         folder.mkdir(mode=0o700, exist_ok=True)
     with lock.DirectoryLock(layout.root):
         at = place(layout, local_address)
+        behind = clock_behind_s(at.identity, at.ground.clock.wall())
+        if behind > 0:
+            _LOG.warning(
+                "this machine's clock is wrong: behind the making of its own identity", seconds=behind
+            )
         anyio.run(_serve, layout, at)
     return 0
 
