@@ -41,7 +41,6 @@ DIAL_TIMEOUT_S = 3.0
 BACKOFF_MIN_S = 0.2
 BACKOFF_CLAMP_MIN_S = 2.0
 BACKOFF_CLAMP_MAX_S = 30.0
-BACKOFF_PER_CHILD_S = 0.02
 ROLLUP_FLUSH_S = 0.05
 FRESH_S = 10.0
 STALE_S = 60.0
@@ -73,7 +72,6 @@ STORE_HISTORY_REVISIONS = 4096  # changes a watch may go back; each keeps about 
 STORE_HISTORY_BYTES = 64 * 1024 * 1024
 STORE_WATCH_EVENTS = 8192  # waiting for one slow watcher, above the largest transaction; then it is reset
 STORE_WATCH_BYTES = 64 * 1024 * 1024
-KV_QUOTA_BYTES = 256 * 1024 * 1024
 
 # HTTP.
 HTTP_BODY_BYTES = DOCUMENT_BYTES + 64 * 1024

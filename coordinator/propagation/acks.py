@@ -6,8 +6,6 @@ Law: the parent's copy, built from any prefix of the roll-ups since the last ful
 did not hold; once `flush` has nothing to say it equals the table.
 """
 
-from collections.abc import Iterable
-
 from coordinator import limits, names
 from coordinator.propagation import messages
 
@@ -52,12 +50,6 @@ class Table:
         self._changed[row.server] = None
         if self._flush_at is None:
             self._flush_at = now + limits.ROLLUP_FLUSH_S
-
-    def forget(self, servers: Iterable[names.ServerId]) -> None:
-        """These are no longer ours, and were never linked since the start or have left."""
-        for server in servers:
-            self.rows.pop(server, None)
-            self._changed.pop(server, None)
 
     def tell_all(self, now: float) -> None:
         """A new parent, or one that missed something: the next flush is the whole table."""

@@ -19,6 +19,8 @@ RAISE_BOOT = "boot"
 RETRY = "retry"
 """Asked of a ServerShell by its own machine, and by it of its nodes: try again what was refused or failed."""
 
+UPWARD_VERBS = frozenset({"servers.enroll"})
+"""What a child may have relayed to MIC, which decides by the token in it; nothing else goes up through a relay."""
 UNREACHABLE = "unreachable"
 LOST = "lost"
 """The link went after the request had been sent: it may or may not have been done (I13)."""

@@ -145,11 +145,6 @@ class Convergence:
         self._ask(asked, placing)
         self._recount(now)
 
-    def ask(self, asked: Mapping[names.ServerId, Asked], now: float) -> None:
-        """Who is asked has changed (a leaving server released, one was expelled)."""
-        self._ask(asked, self.version)
-        self._recount(now)
-
     def _ask(self, asked: Mapping[names.ServerId, Asked], placing: names.Version) -> None:
         """`placing` is what a server that is asked from now on can have at the oldest, where that is known."""
         for server, one in asked.items():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.config import expansion, model, topology
+from coordinator.config import expansion, model
 from coordinator.propagation import messages, mirror, objects, publisher
 from coordinator.trust import signing
 
@@ -132,8 +132,3 @@ MIC: Table = {
 }
 IC: Table = {messages.ChildKind.SHELL: _shell_of_site}
 SHELL: Table = {messages.ChildKind.SHELL: _shell_elsewhere}
-
-
-def parents_of(expanded: expansion.Expanded, server: names.ServerName) -> tuple[topology.Parent, ...]:
-    """Of a ServerShell, by the document; empty where the document does not place it."""
-    return topology.parents(expanded, server) if topology.place(expanded.document, server) else ()

@@ -23,9 +23,6 @@ from coordinator.propagation import (
     subscriber,
 )
 
-UPWARD_VERBS = frozenset({"servers.enroll"})
-"""What a child may ask of MIC through relays; MIC decides by the token in it."""
-
 
 class Drained(msgspec.Struct, frozen=True):
     """Output: every linked child has accepted the newest configuration, or the time is over."""
@@ -232,7 +229,7 @@ class Relay:
         """Down to the server it names, up to MIC where the verb may go up, else to this IC itself."""
         owner = asks.Owner(asked.link, asked.id)
         if self.publisher.owns(asked.link):
-            if asked.verb not in UPWARD_VERBS:
+            if asked.verb not in asks.UPWARD_VERBS:
                 return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
             up = self.subscriber.link
             return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)

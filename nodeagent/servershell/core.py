@@ -61,8 +61,6 @@ UNIX_PEER = "process "
 """How the peer of a Unix socket is called; no server id looks like it."""
 DOWNWARD_VERBS = frozenset({"status"})
 """What a parent may ask: read-only."""
-UPWARD_VERBS = frozenset({"servers.enroll"})
-"""What the local command may have relayed to MIC, which decides by the token in it."""
 
 
 class Shell:
@@ -430,7 +428,7 @@ class Shell:
             return self._through(self.asks.answer(asked.link, asked.id, "", b""), now) + self._overtake(
                 asked.data
             )
-        if is_local and asked.verb in UPWARD_VERBS:
+        if is_local and asked.verb in asks.UPWARD_VERBS:
             owner = asks.Owner(asked.link, asked.id)
             up = self.subscriber.link
             return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
