@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from coordinator import errors
-from coordinator.api import answers, forms, problems, routes
+from coordinator.api import answers, forms, problems, routes, routing
 from coordinator.cli import client, main, session
 from coordinator.host import contexts
 from coordinator.tiers import requests
@@ -92,7 +92,7 @@ class System:
         return [request for asked, request in self.asked if asked == verb][-1]
 
 
-def understood(ask: client.Ask) -> tuple[routes.Route, Any]:
+def understood(ask: client.Ask) -> tuple[routing.Route, Any]:
     """The row of the table that this is, and the request that it builds."""
     parts = urllib.parse.urlsplit(ask.path)
     for route in routes.ROUTES:

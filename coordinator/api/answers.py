@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator import names
-from coordinator.api import routes
+from coordinator.api import routing
 from coordinator.tiers import requests
 
 
@@ -31,13 +31,13 @@ class _Shown(msgspec.Struct, frozen=True):
     revision: _Versioned | None = None
 
 
-def meaning(route: routes.Route, body: bytes) -> Meaning:
+def meaning(route: routing.Route, body: bytes) -> Meaning:
     """Of a good answer. Raises `msgspec.DecodeError` where it is not what the route gives."""
     if route.gives is requests.Applied:
         return _applied(msgspec.json.decode(body, type=requests.Applied))
     if route.gives is requests.Uploaded:
         draft = msgspec.json.decode(body, type=_Drafted).draft
-        return Meaning(route.success, {"Location": f"{routes.CFG}/revisions/{draft}"})
+        return Meaning(route.success, {"Location": f"{routing.CFG}/revisions/{draft}"})
     if route.gives is requests.StatusView:
         return Meaning(route.success, _etag(msgspec.json.decode(body, type=_Versioned)))
     if route.gives is requests.Shown:
@@ -49,7 +49,7 @@ def _applied(applied: requests.Applied) -> Meaning:
     """202 only where a rollout was started: not for what changes nothing, nor for a rehearsal."""
     if applied.unchanged or not applied.rollout:
         return Meaning(200, _etag(_Versioned(applied.version)))
-    location = {"Location": f"{routes.CFG}/rollouts/{applied.rollout}"}
+    location = {"Location": f"{routing.CFG}/rollouts/{applied.rollout}"}
     return Meaning(202, {**_etag(_Versioned(applied.version)), **location})
 
 

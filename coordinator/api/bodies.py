@@ -10,7 +10,7 @@ import anyio
 from aiohttp import hdrs, web
 
 from coordinator import errors, limits
-from coordinator.api import forms, routes
+from coordinator.api import forms, routing
 
 UNDER_WAY_BYTES = (
     4 * limits.HTTP_BODY_BYTES
@@ -49,7 +49,7 @@ class Budget:
             self._left += size_bytes
 
 
-def announced(request: web.Request, body: routes.Body) -> int:
+def announced(request: web.Request, body: routing.Body) -> int:
     """The most bytes that this request will need, judged by its head. Raises `TooLargeError`, `MediaTypeError`."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
         raise forms.MediaTypeError("a compressed body is not read here", hint="send it as it is")
@@ -61,7 +61,7 @@ def announced(request: web.Request, body: routes.Body) -> int:
     return length
 
 
-async def read(request: web.Request, body: routes.Body) -> bytes:
+async def read(request: web.Request, body: routing.Body) -> bytes:
     """The whole body. Raises `TooLargeError`, `SlowError`."""
     parts: list[bytes] = []
     size = 0

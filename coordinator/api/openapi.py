@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from coordinator.api import problems, routes, statuses
+from coordinator.api import problems, routes, routing, statuses
 
 _REFERENCES = "#/components/schemas/{name}"
 _IN_PATH = re.compile(r"\{(\w+)\}")
@@ -47,7 +47,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(route: routes.Route) -> dict[str, Any]:
+def _operation(route: routing.Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.verb if not route.path.endswith("/document") else f"{route.verb}.document",
         "summary": route.summary,
@@ -55,33 +55,33 @@ def _operation(route: routes.Route) -> dict[str, Any]:
         "parameters": [*_path_parameters(route), *_query_parameters(route)],
         "responses": _responses(route),
     }
-    if route.body is not routes.Body.NONE and route.takes is not None:
+    if route.body is not routing.Body.NONE and route.takes is not None:
         operation["requestBody"] = {"required": True, "content": _content(route, route.takes)}
     return operation
 
 
-def _path_parameters(route: routes.Route) -> list[dict[str, Any]]:
+def _path_parameters(route: routing.Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _IN_PATH.findall(route.path)
     ]
 
 
-def _query_parameters(route: routes.Route) -> list[dict[str, Any]]:
+def _query_parameters(route: routing.Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "query", "description": _ABOUT_QUERY[name], "schema": {"type": "string"}}
         for name in route.query
     ]
 
 
-def _content(route: routes.Route, takes: type[msgspec.Struct]) -> dict[str, Any]:
+def _content(route: routing.Route, takes: type[msgspec.Struct]) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": _reference(takes)}}
-    if route.body is routes.Body.DOCUMENT:
+    if route.body is routing.Body.DOCUMENT:
         content["application/yaml"] = {"schema": {"type": "string"}}
     return content
 
 
-def _responses(route: routes.Route) -> dict[str, Any]:
+def _responses(route: routing.Route) -> dict[str, Any]:
     good = {
         "description": "As the summary says.",
         "content": {"application/json": {"schema": _reference(route.gives)}},
@@ -91,7 +91,7 @@ def _responses(route: routes.Route) -> dict[str, Any]:
         responses["200"] = {**good, "description": "Nothing changes, or nothing was to be changed."}
     problem = {problems.MEDIA_TYPE: {"schema": _reference(problems.Document)}}
     codes: dict[int, list[str]] = {}
-    for code in dict.fromkeys((*routes.COMMON_CODES, *route.codes)):
+    for code in dict.fromkeys((*routing.COMMON_CODES, *route.codes)):
         codes.setdefault(statuses.row(code).status, []).append(code)
     for status, some in sorted(codes.items()):
         responses[str(status)] = {"description": ", ".join(some), "content": problem}

@@ -16,7 +16,18 @@ import msgspec
 from aiohttp import hdrs, web
 
 from coordinator import effects, errors, limits
-from coordinator.api import answers, bodies, forms, listening, observed, openapi, problems, routes, statuses
+from coordinator.api import (
+    answers,
+    bodies,
+    forms,
+    listening,
+    observed,
+    openapi,
+    problems,
+    routes,
+    routing,
+    statuses,
+)
 from coordinator.host import metrics
 from coordinator.propagation import asks
 from coordinator.tiers import requests
@@ -143,7 +154,7 @@ class _Front:
             return _problem(requests.Problem("internal", "something broke here", "look up the request id in the log"),
                             request[_ID])  # fmt: skip
 
-    async def respond(self, route: routes.Route, request: web.Request) -> web.StreamResponse:
+    async def respond(self, route: routing.Route, request: web.Request) -> web.StreamResponse:
         """One row of the table."""
         with self._budget.held(bodies.announced(request, route.body)):
             asked = route.build(await _given(route, request))
@@ -158,7 +169,7 @@ class _Front:
             body=data, status=meaning.status, headers=meaning.headers, content_type=forms.JSON
         )
 
-    async def _ask(self, route: routes.Route, data: bytes, wait_s: float) -> tuple[str, bytes]:
+    async def _ask(self, route: routing.Route, data: bytes, wait_s: float) -> tuple[str, bytes]:
         waits = wait_s > 0
         if waits and self._waiting >= WAITING:
             raise bodies.BusyError(
@@ -176,7 +187,7 @@ class _Front:
             self._waiting -= waits
 
 
-async def _given(route: routes.Route, request: web.Request) -> forms.Given:
+async def _given(route: routing.Route, request: web.Request) -> forms.Given:
     query = {key: request.query.getall(key) for key in request.query}
     return forms.Given(
         path=dict(request.match_info),
@@ -202,7 +213,7 @@ def _repeatable(request: web.Request) -> str:
     return key
 
 
-def _sharpened(problem: requests.Problem, request: web.Request, route: routes.Route) -> requests.Problem:
+def _sharpened(problem: requests.Problem, request: web.Request, route: routing.Route) -> requests.Problem:
     """What only the outside knows: whether If-Match was asked for, and that a lost change may have been made."""
     if problem.code == "conflict" and hdrs.IF_MATCH in request.headers:
         return msgspec.structs.replace(problem, code="precondition")

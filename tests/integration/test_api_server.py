@@ -11,7 +11,7 @@ import pytest
 import yarl
 
 from coordinator import errors, limits
-from coordinator.api import problems, routes, server
+from coordinator.api import problems, routing, server
 from coordinator.host import clock, metrics
 from coordinator.tiers import requests
 from tests import upstream
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.integration]
 
 TOKEN = "administrators-own-secret"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-CFG = routes.CFG
+CFG = routing.CFG
 YAML = {"Content-Type": "application/yaml", **BEARER}
 JSON = {"Content-Type": "application/json", **BEARER}
 
@@ -118,7 +118,7 @@ async def test_a_request_without_a_token_is_judged_by_mic_as_well() -> None:
     mic.answers[requests.Verb.WHOAMI] = requests.Problem("unauthenticated", "no token", "log in")
     async with serving(mic) as client:
         for headers in ({}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}):
-            async with client.get(f"{routes.ADMIN}/whoami", headers=headers) as response:
+            async with client.get(f"{routing.ADMIN}/whoami", headers=headers) as response:
                 assert (await problem(response)).code == "unauthenticated"
     assert [call.token for _, call in mic.calls] == ["", "", ""]
 
@@ -175,7 +175,7 @@ OFF = [
     ("POST", f"{CFG}/revisions", YAML, b"a: \xff", 400, "syntax"),
     ("POST", f"{CFG}/revisions", {**YAML, "Content-Type": "text/html"}, b"a: 1", 415, "media_type"),
     ("POST", f"{CFG}/revisions", {**YAML, "Content-Encoding": "gzip"}, b"\x1f\x8b", 415, "media_type"),
-    ("POST", f"{CFG}/rollback", JSON, b" " * (routes.SMALL_BODY_BYTES + 1), 413, "too_large"),
+    ("POST", f"{CFG}/rollback", JSON, b" " * (routing.SMALL_BODY_BYTES + 1), 413, "too_large"),
     ("GET", f"{CFG}/status", YAML, b"a: 1", 413, "too_large"),
     ("POST", f"{CFG}/rollback", {**BEARER, "Idempotency-Key": "x" * 200}, b"", 400, "usage"),
     ("POST", f"{CFG}/rollback", {**BEARER, "If-Match": "r42"}, b"", 400, "usage"),
@@ -223,7 +223,7 @@ async def test_a_body_announced_as_too_large_is_refused_before_it_is_sent() -> N
 
 async def test_a_body_that_grows_too_large_on_the_way_is_refused() -> None:
     head = f"POST {CFG}/rollback HTTP/1.1\nHost: x\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n"
-    size = routes.SMALL_BODY_BYTES + 1
+    size = routing.SMALL_BODY_BYTES + 1
     async with serving(upstream.FakeUpstream()) as client:
         assert (await raw(client, head, f"{size:x}\r\n".encode() + b" " * size)).startswith(b"HTTP/1.1 413 ")
 

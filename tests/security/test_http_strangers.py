@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from coordinator.api import listening, routes, server
+from coordinator.api import listening, routing, server
 from coordinator.host import clock, metrics
 from coordinator.trust import authority, certificates, tls
 from tests import upstream
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 ADDRESS = "127.0.88.9"
 TOKEN = "tca_000000000000_" + "5ec2e7" * 10
-CFG = routes.CFG
+CFG = routing.CFG
 ENDS_S = 10.0
 SILENT_S = 0.4
 

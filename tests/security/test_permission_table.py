@@ -2,15 +2,15 @@
 
 import pytest
 
-from coordinator.api import routes, server
+from coordinator.api import routes, routing, server
 from coordinator.host import clock, metrics
 from coordinator.propagation import messages
 from coordinator.tiers import permissions, requests
 from tests import upstream
 
-Permission = routes.Permission
+Permission = routing.Permission
 
-API_MATRIX: dict[tuple[str, str], routes.Permission] = {
+API_MATRIX: dict[tuple[str, str], routing.Permission] = {
     ("POST", "/api/admin/v1/cfg/revisions"): Permission.OPERATOR,
     ("POST", "/api/admin/v1/cfg/validate"): Permission.OPERATOR,
     ("POST", "/api/admin/v1/cfg/plan"): Permission.OPERATOR,
@@ -52,7 +52,7 @@ def test_the_table_of_routes_agrees_with_the_matrix() -> None:
 
 
 def test_one_verb_needs_the_same_permission_wherever_it_is_asked() -> None:
-    needed: dict[requests.Verb, set[routes.Permission]] = {}
+    needed: dict[requests.Verb, set[routing.Permission]] = {}
     for route in routes.ROUTES:
         needed.setdefault(route.verb, set()).add(route.permission)
     assert {verb: some for verb, some in needed.items() if len(some) != 1} == {}

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from coordinator import errors
-from coordinator.api import answers, openapi, problems, routes, statuses
+from coordinator.api import answers, openapi, problems, routes, routing, statuses
 from coordinator.tiers import requests
 from tests import upstream
 
@@ -41,7 +41,7 @@ def test_every_code_of_the_error_tree_has_a_status() -> None:
 
 
 def test_every_code_that_a_route_names_has_a_status() -> None:
-    named = {code for route in routes.ROUTES for code in (*routes.COMMON_CODES, *route.codes)}
+    named = {code for route in routes.ROUTES for code in (*routing.COMMON_CODES, *route.codes)}
     assert named - statuses.BY_CODE.keys() == set()
 
 
@@ -85,7 +85,7 @@ def test_operations_have_names_of_their_own() -> None:
     assert len(names) == len(set(names))
 
 
-def route_of(verb: requests.Verb) -> routes.Route:
+def route_of(verb: requests.Verb) -> routing.Route:
     return next(route for route in routes.ROUTES if route.verb is verb)
 
 

@@ -1,0 +1,60 @@
+"""What a row of the HTTP table is, and the words that its rows share.
+
+Law: the permission is what a person needs; MIC alone decides, by the token.
+"""
+
+import enum
+from collections.abc import Callable
+
+import msgspec
+
+from coordinator import limits
+from coordinator.api import forms
+from coordinator.tiers import requests
+
+SMALL_BODY_BYTES = 64 * 1024  # a certificate request and a message fit many times
+ADMIN = "/api/admin/v1"
+CFG = f"{ADMIN}/cfg"
+
+
+class Permission(enum.StrEnum):
+    """Least role that may; each includes the one before."""
+
+    ANYONE = "anyone"
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
+class Body(enum.Enum):
+    """What a request may carry, and how much of it."""
+
+    NONE = 0
+    SMALL = SMALL_BODY_BYTES
+    DOCUMENT = limits.HTTP_BODY_BYTES
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: a method at a path, and the request to MIC that it stands for."""
+
+    method: str
+    path: str
+    verb: requests.Verb
+    build: Callable[[forms.Given], msgspec.Struct | None]
+    permission: Permission
+    gives: type[msgspec.Struct]
+    summary: str
+    takes: type[msgspec.Struct] | None = None
+    body: Body = Body.NONE
+    query: tuple[str, ...] = ()
+    success: int = 200
+    codes: tuple[str, ...] = ()
+    """Besides those that every route may answer with."""
+    mutates: bool = False
+    """A lost answer leaves the outcome unknown."""
+
+
+COMMON_CODES = ("syntax", "usage", "unauthenticated", "not_allowed", "busy", "no_quorum", "no_coordinator",
+                "needs_recovery", "timed_out", "internal")  # fmt: skip
+DOCUMENT_CODES = ("too_large", "media_type", "invalid", "slow")
+CHANGE_CODES = ("conflict", "precondition", "refused", "not_found", "unknown_outcome", "no_space")
