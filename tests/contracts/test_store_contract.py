@@ -1,4 +1,4 @@
-"""What every backend of the store answers, whichever it is."""
+"""What every backend of the store answers, whichever it is; the table of backends is `backends`."""
 
 import asyncio  # noqa: TID251 the backends are asyncio's
 import pathlib
@@ -7,43 +7,20 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from coordinator import errors, limits, names
+from coordinator import errors, limits
 from coordinator.store import commands, port
-from coordinator.store.backends import memory, raft
-from tests import storedisk, storegroup
+from tests.contracts import backends
 
 pytestmark = pytest.mark.anyio
 
 
-class RealClock:
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wall(self) -> float:
-        return 0.0
-
-
-@pytest.fixture(params=["memory", "raft", "raft of three"])
+@pytest.fixture(params=[backend.param(name) for name, backend in backends.BACKENDS.items()])
 async def store(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> AsyncIterator[port.Store]:
-    if request.param == "memory":
-        async with memory.MemoryStore(RealClock()) as opened:
-            yield opened
-        return
-    if request.param == "raft of three":
-        group = storegroup.Group(tmp_path)
-        await group.make()
-        await group.open()
-        leader = await group.leader()
-        yield group.stores[next(name for name in group.members if name != leader)]
-        await group.close()
-        return
-    async with await raft.open_store(
-        tmp_path / "store",
-        cluster=names.ClusterId("c1"),
-        clock=RealClock(),
-        random=storedisk.SeededRandom(1),
-        create=True,
-    ) as opened:
+    backend: backends.Backend = request.param
+    reason = backend.lacks.get(request.function.__name__)
+    if reason is not None:
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    async with backend.opening(tmp_path / "store") as opened:
         yield opened
 
 
@@ -87,6 +64,17 @@ async def test_a_scan_has_limits_and_goes_back_to_older_revisions(store: port.St
     for revision in (2, 9):
         with pytest.raises(errors.ConflictError):
             await store.scan(b"/k/", revision=revision)
+
+
+async def test_a_scan_goes_on_after_the_key_where_the_last_one_stopped(store: port.Store) -> None:
+    await store.commit(txn(*(commands.put(b"/p/%d" % at, b"") for at in range(5)), commands.put(b"/q", b"")))
+    found: list[bytes] = []
+    more = True
+    while more:
+        page = await store.scan(b"/p/", limit=2, after=found[-1] if found else b"")
+        found += [item.key for item in page.items]
+        more = page.more
+    assert found == [b"/p/%d" % at for at in range(5)]
 
 
 async def test_a_watch_begins_with_what_is_there_and_goes_on_with_changes(store: port.Store) -> None:
@@ -190,3 +178,8 @@ async def test_status_tells_size_and_leader(store: port.Store) -> None:
     status = await store.status()
     assert (status.revision, status.keys, status.size_bytes) == (1, 1, 7)
     assert status.leader in [one.member for one in status.members]
+
+
+def test_what_a_backend_lacks_is_named_after_a_test_of_this_suite() -> None:
+    for backend in backends.BACKENDS.values():
+        assert set(backend.lacks) <= set(globals())
