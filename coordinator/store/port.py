@@ -135,8 +135,8 @@ class Store(Protocol):
         """The key now. Raises NoQuorumError."""
         ...
 
-    async def scan(self, prefix: bytes, *, limit: int = 0, revision: int = 0) -> Scan:
-        """Every key with the prefix now, or as of an older `revision`.
+    async def scan(self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b"") -> Scan:
+        """Every key with the prefix, and greater than `after`, now or as of an older `revision`.
 
         Raises NoQuorumError, and ConflictError where that revision is compacted or still to come.
         """

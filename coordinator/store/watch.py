@@ -110,7 +110,7 @@ class Watcher:
         self.revision = max(self.revision, state.revision)
         if self._reset:
             self._reset = False
-            return port.Batch(state.revision, reset=scan(state, self.prefix))
+            return port.Batch(state.revision, reset=scan(state, Wanted(self.prefix)))
         events, self._events, self._size_bytes = tuple(self._events), [], 0
         return port.Batch(state.revision, events)
 
@@ -184,15 +184,24 @@ class Hub:
         self._lengths = tuple(sorted({len(prefix) for prefix in self._watchers}))
 
 
-def scan(state: mvcc.State, prefix: bytes, *, limit: int = 0) -> port.Scan:
-    """The prefix as it stands."""
-    return scan_keys(state.keys, prefix, state.revision, limit)
+class Wanted(msgspec.Struct, frozen=True):
+    """Keys with the prefix and greater than `after`, at most `limit` of them (0: no limit)."""
+
+    prefix: bytes
+    limit: int = 0
+    after: bytes = b""
 
 
-def scan_keys(keys: tree.Tree[port.KeyValue], prefix: bytes, revision: int, limit: int) -> port.Scan:
-    """The prefix in keys as of `revision`."""
-    end = commands.prefix_end(prefix) or commands.EVERY_KEY_END
-    items, more = mvcc.select(keys, prefix, end, limit)
+def scan(state: mvcc.State, wanted: Wanted) -> port.Scan:
+    """The keys as they stand."""
+    return scan_keys(state.keys, state.revision, wanted)
+
+
+def scan_keys(keys: tree.Tree[port.KeyValue], revision: int, wanted: Wanted) -> port.Scan:
+    """Of keys as of `revision`."""
+    start = max(wanted.prefix, wanted.after + b"\0") if wanted.after else wanted.prefix
+    end = commands.prefix_end(wanted.prefix) or commands.EVERY_KEY_END
+    items, more = mvcc.select(keys, start, end, wanted.limit)
     return port.Scan(items, revision, more)
 
 

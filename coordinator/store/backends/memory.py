@@ -6,7 +6,7 @@ Law: it answers what the raft backend would answer; leases end by its clock when
 from typing import Self
 
 from coordinator import effects
-from coordinator.store import commands, leases, mvcc, port
+from coordinator.store import commands, leases, mvcc, port, watch
 from coordinator.store.backends import replica
 
 
@@ -31,9 +31,11 @@ class MemoryStore:
         self.tick()
         return self._replica.state.keys.get(key)
 
-    async def scan(self, prefix: bytes, *, limit: int = 0, revision: int = 0) -> port.Scan:
+    async def scan(
+        self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b""
+    ) -> port.Scan:
         self.tick()
-        return self._replica.scan(prefix, limit, revision)
+        return self._replica.scan(watch.Wanted(prefix, limit, after), revision)
 
     async def commit(self, txn: commands.Txn) -> port.TxnResult:
         commands.check(txn)

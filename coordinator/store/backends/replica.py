@@ -52,17 +52,17 @@ class Replica:
         for watcher in self.hub.restart(state):
             self._watches[watcher].wake()
 
-    def scan(self, prefix: bytes, limit: int, revision: int) -> port.Scan:
+    def scan(self, wanted: watch.Wanted, revision: int) -> port.Scan:
         """Local; the barrier is the caller's. Raises ConflictError."""
         if revision in (0, self.state.revision):
-            return watch.scan(self.state, prefix, limit=limit)
+            return watch.scan(self.state, wanted)
         keys = self.hub.history.keys_at(revision)
         if keys is None:
             raise errors.ConflictError(
                 f"that revision is compacted or still to come (got {revision}, "
                 f"have {self.hub.history.floor} to {self.state.revision})"
             )
-        return watch.scan_keys(keys, prefix, revision, limit)
+        return watch.scan_keys(keys, revision, wanted)
 
     def open_watch(self, prefix: bytes, from_revision: int) -> "LiveWatch":
         """Open a watch; it must be closed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from coordinator import effects, errors, names
-from coordinator.store import commands, mvcc, port
+from coordinator.store import commands, mvcc, port, watch
 from coordinator.store.backends import replica
 from coordinator.store.backends.raft import (
     calls,
@@ -63,9 +63,11 @@ class RaftStore:
         await self._calls.barrier()
         return self._state.keys.get(key)
 
-    async def scan(self, prefix: bytes, *, limit: int = 0, revision: int = 0) -> port.Scan:
+    async def scan(
+        self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b""
+    ) -> port.Scan:
         await self._calls.barrier()
-        return self._member.replica.scan(prefix, limit, revision)
+        return self._member.replica.scan(watch.Wanted(prefix, limit, after), revision)
 
     async def commit(self, txn: commands.Txn) -> port.TxnResult:
         commands.check(txn)
