@@ -8,91 +8,34 @@ same; a target that a child refused is not sent to it again; at most `limits.SEN
 way; a child that is silent for `limits.SILENT_S` is closed; a slow child costs only itself.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import bodies, claims, events, messages, mirror, objects, pieces, scopes, twins
+from coordinator.propagation import (
+    bodies,
+    children,
+    claims,
+    events,
+    messages,
+    mirror,
+    objects,
+    offering,
+    pieces,
+    scopes,
+    twins,
+)
 
 Scope = scopes.Scope
-
-
-class Admit(msgspec.Struct, frozen=True):
-    """The gate lets it in."""
-
-    scope: Scope
-    server: names.ServerName
-    """Name of the server it speaks for."""
-
-
-class Refuse(msgspec.Struct, frozen=True):
-    """The gate does not."""
-
-    reason: str
-    retry_after_s: float = limits.BACKOFF_CLAMP_MIN_S
-
-
-Gate = Callable[[names.ServerId, messages.Hello], Admit | Refuse]
-
-
-class Child(msgspec.Struct):
-    """One linked child."""
-
-    link: names.LinkId
-    peer: names.ServerId
-    hello: messages.Hello
-    admit: Admit
-    sent: objects.Numbers
-    heard: float
-    ack: messages.AckState | None
-    rollup_seq: int = 0
-    missing: int = 0
-    """Heartbeats in a row that showed a gap."""
-    holds: str = ""
-    """Digest of the body it has accepted."""
-
-
-class ChildUp(msgspec.Struct, frozen=True):
-    """Output: a child is linked (its hello may have carried an ack)."""
-
-    link: names.LinkId
-
-
-class ChildDown(msgspec.Struct, frozen=True):
-    """Output: a linked child is gone; the last that was known of it comes along."""
-
-    child: Child
-    reason: str
-
-
-class ChildAck(msgspec.Struct, frozen=True):
-    """Output: a child's own ack has changed."""
-
-    link: names.LinkId
-    state: messages.AckState
-
-
-class ChildRollup(msgspec.Struct, frozen=True):
-    """Output: an IC told of its servers."""
-
-    link: names.LinkId
-    rollup: messages.Rollup
-
-
-class UpwardOffer(msgspec.Struct, frozen=True):
-    """Output: a child is ahead of us and offers newer objects."""
-
-    link: names.LinkId
-    offer: messages.Offer
-
-
-class UpwardChunk(msgspec.Struct, frozen=True):
-    """Output: a piece of a body that a child is giving us."""
-
-    link: names.LinkId
-    chunk: messages.Chunk
-
+Admit = children.Admit
+Refuse = children.Refuse
+Gate = children.Gate
+Child = children.Child
+ChildUp = children.ChildUp
+ChildDown = children.ChildDown
+ChildAck = children.ChildAck
+ChildRollup = children.ChildRollup
+UpwardOffer = children.UpwardOffer
+UpwardChunk = children.UpwardChunk
 
 Output = (
     events.Send
@@ -227,7 +170,7 @@ class Publisher:
     def _beat(self) -> list[Output]:
         groups: dict[objects.Numbers, list[names.LinkId]] = {}
         for child in self.children.values():
-            groups.setdefault(self._due(child), []).append(child.link)
+            groups.setdefault(offering.due(self.content, child), []).append(child.link)
         return [
             events.Send(tuple(links), messages.Heartbeat(self.fresh, numbers, 0))
             for numbers, links in groups.items()
@@ -251,14 +194,16 @@ class Publisher:
         del self._waiting[link]
         ack = None if frame.ack is None else _claimed(verdict.scope, frame.ack)
         child = Child(link, peer, frame, verdict, frame.numbers, now, ack, holds=frame.base)
-        child.sent = self._sent_at_first(frame)
+        child.sent = offering.sent_at_first(self.content, frame)
         self.children[link] = child
         own = self.content.admissions.get(self._server_id)
         admission = b"" if own is None or verdict.scope is Scope.NODE else own.raw
         known = 0 if verdict.scope is Scope.NODE else self._known_boot(peer, frame)
         if ack is not None and verdict.scope is not Scope.NODE:
             self.remember(peer, ack.epoch)
-        welcome = messages.Welcome(messages.PROTOCOL, self._cluster, known, self._due(child), admission)
+        welcome = messages.Welcome(
+            messages.PROTOCOL, self._cluster, known, offering.due(self.content, child), admission
+        )
         known_as = events.Authenticated(link, frame.kind in messages.PEOPLE)
         outputs += [known_as, events.Send((link,), welcome), ChildUp(link)]
         return (*outputs, *self._offer((child,)))
@@ -286,19 +231,6 @@ class Publisher:
             return Refuse(reason, limits.BACKOFF_CLAMP_MAX_S)
         return self._gate(peer, hello)
 
-    def _sent_at_first(self, hello: messages.Hello) -> objects.Numbers:
-        """What it says it holds, and the target it refused, if that is still ours."""
-        numbers, ack, target = hello.numbers, hello.ack, self.content.target
-        refused = (
-            ack is not None
-            and target is not None
-            and ack.outcome is messages.Outcome.REFUSED
-            and ack.version == target.content.version
-        )
-        return (
-            numbers if not refused else msgspec.structs.replace(numbers, target=self.content.numbers.target)
-        )
-
     def _regate(self, child: Child) -> tuple[Output, ...]:
         verdict = self._judge(child.peer, child.hello)
         if isinstance(verdict, Admit):
@@ -309,78 +241,26 @@ class Publisher:
 
     # --- offering -------------------------------------------------------------------------------------------------
 
-    def _due(self, child: Child) -> objects.Numbers:
-        """How far this child should be, by its scope."""
-        content = self.content
-        scope = child.admit.scope
-        if scope is Scope.EVERYTHING:
-            return content.numbers
-        if scope is Scope.NOTHING:
-            return objects.Numbers()
-        own = None if scope is Scope.NODE else content.admissions.get(child.peer)
-        target = None if scope is Scope.PARKED else content.target
-        return objects.Numbers(
-            target=names.NO_SERIAL if target is None else target.content.serial,
-            trust=content.trust.content.serial,
-            admission=names.NO_SERIAL if own is None else own.content.serial,
-        )
-
-    def _offer(self, children: tuple[Child, ...]) -> tuple[Output, ...]:
+    def _offer(self, below: tuple[Child, ...]) -> tuple[Output, ...]:
         """What each child lacks, grouped so that each different frame is made and encoded once."""
         groups: dict[tuple[tuple[bytes, ...], names.Digest, str, names.Serial], list[names.LinkId]] = {}
         digest = self.content.digest
-        for child in children:
-            due = self._due(child)
-            raws = self._lacking(child, due)
+        for child in below:
+            due = offering.due(self.content, child)
+            raws = offering.lacking(self.content, child, due)
             if not raws:
                 continue
             moved = due.target > child.sent.target
             after = child.sent.admission if child.admit.scope is Scope.EVERYTHING else names.NO_SERIAL
-            child.sent = objects.Numbers(
-                max(due.target, child.sent.target),
-                max(due.trust, child.sent.trust),
-                max(due.admission, child.sent.admission),
-            )
+            child.sent = offering.furthest(due, child.sent)
             wants = digest if moved and child.holds != digest else names.Digest("")
             groups.setdefault((raws, wants, child.holds if wants else "", after), []).append(child.link)
         outputs: list[Output] = []
         for (raws, wants, base, after), links in groups.items():
             body = self._shelf.inline(wants, base) if wants else None
-            outputs += [events.Send(tuple(links), offer) for offer in self._offers(raws, body, after)]
+            offers = offering.frames(self.content, raws, body, after)
+            outputs += [events.Send(tuple(links), offer) for offer in offers]
         return tuple(outputs)
-
-    def _offers(
-        self, raws: tuple[bytes, ...], body: messages.Chunk | None, after: names.Serial
-    ) -> list[messages.Offer]:
-        """One offer, or several where one frame would be too small; the body comes with the last."""
-        *before, last = pieces.parts(raws)
-        made = []
-        serials = {a.raw: a.content.serial for a in self.content.admissions.values()} if before else {}
-        for piece in before:
-            made.append(messages.Offer(piece, None, after))
-            after = max((serials[raw] for raw in piece if raw in serials), default=after)
-        return [*made, messages.Offer(last, body, after)]
-
-    def _lacking(self, child: Child, due: objects.Numbers) -> tuple[bytes, ...]:
-        content = self.content
-        raws: list[bytes] = []
-        if due.trust > child.sent.trust and content.trust.raw:
-            raws.append(content.trust.raw)
-        if due.admission > child.sent.admission:
-            raws += self._admissions(child)
-        if due.target > child.sent.target:
-            assert content.target is not None
-            assert content.record is not None
-            raws += [content.record.raw, content.target.raw]
-        return tuple(raws)
-
-    def _admissions(self, child: Child) -> list[bytes]:
-        content = self.content
-        if child.admit.scope is not Scope.EVERYTHING:
-            own = content.admissions.get(child.peer)
-            return [] if own is None else [own.raw]
-        newer = [a for a in content.admissions.values() if a.content.serial > child.sent.admission]
-        return [a.raw for a in sorted(newer, key=lambda a: a.content.serial)]
 
     # --- frames ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,87 @@
+"""Who is linked below a tier, and what a tier is told of them. Pure values; `publisher` makes and moves them.
+
+Law: a child's rights are those of its `Admit`, and of nothing that it says itself.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from coordinator import limits, names
+from coordinator.propagation import messages, objects, scopes
+
+
+class Admit(msgspec.Struct, frozen=True):
+    """The gate lets it in."""
+
+    scope: scopes.Scope
+    server: names.ServerName
+    """Name of the server it speaks for."""
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """The gate does not."""
+
+    reason: str
+    retry_after_s: float = limits.BACKOFF_CLAMP_MIN_S
+
+
+Gate = Callable[[names.ServerId, messages.Hello], Admit | Refuse]
+
+
+class Child(msgspec.Struct):
+    """One linked child."""
+
+    link: names.LinkId
+    peer: names.ServerId
+    hello: messages.Hello
+    admit: Admit
+    sent: objects.Numbers
+    heard: float
+    ack: messages.AckState | None
+    rollup_seq: int = 0
+    missing: int = 0
+    """Heartbeats in a row that showed a gap."""
+    holds: str = ""
+    """Digest of the body it has accepted."""
+
+
+class ChildUp(msgspec.Struct, frozen=True):
+    """Output: a child is linked (its hello may have carried an ack)."""
+
+    link: names.LinkId
+
+
+class ChildDown(msgspec.Struct, frozen=True):
+    """Output: a linked child is gone; the last that was known of it comes along."""
+
+    child: Child
+    reason: str
+
+
+class ChildAck(msgspec.Struct, frozen=True):
+    """Output: a child's own ack has changed."""
+
+    link: names.LinkId
+    state: messages.AckState
+
+
+class ChildRollup(msgspec.Struct, frozen=True):
+    """Output: an IC told of its servers."""
+
+    link: names.LinkId
+    rollup: messages.Rollup
+
+
+class UpwardOffer(msgspec.Struct, frozen=True):
+    """Output: a child is ahead of us and offers newer objects."""
+
+    link: names.LinkId
+    offer: messages.Offer
+
+
+class UpwardChunk(msgspec.Struct, frozen=True):
+    """Output: a piece of a body that a child is giving us."""
+
+    link: names.LinkId
+    chunk: messages.Chunk
