@@ -43,7 +43,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing what requirements.lock names into .venv (once, about half a minute)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python $(PIP) install --no-deps -r requirements.lock
+	@$(BIN)/python $(PIP) install --no-deps --only-binary :all: "$$(grep '^setuptools==' requirements.lock)"
+	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation -r requirements.lock
 	@$(BIN)/python $(PIP) install --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m pip --disable-pip-version-check check
 	@touch $@
@@ -64,10 +65,11 @@ packages:
 # From an empty environment, so that nothing is in the lock that pyproject.toml does not ask for.
 lock:
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python $(PIP) install --only-binary :all: '.[dev,speed]'
+	@build/lock/bin/python $(PIP) install --only-binary :all: --no-binary pysyncobj '.[dev,speed]'
 	@{ echo "# Every Python package, pinned. Made by \`make lock\` from pyproject.toml; not edited by hand."; \
 	  echo "--only-binary :all:"; \
-	  build/lock/bin/python -m pip freeze --exclude tiercast; } > build/lock/requirements
+	  echo "--no-binary pysyncobj"; \
+	  build/lock/bin/python -m pip freeze --all --exclude pip --exclude tiercast; } > build/lock/requirements
 	@mv build/lock/requirements requirements.lock && rm -rf build/lock
 	@grep -c == requirements.lock | sed 's/$$/ packages pinned in requirements.lock/'
 

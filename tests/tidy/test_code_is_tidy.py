@@ -71,6 +71,16 @@ def test_no_format_that_runs_what_it_reads_is_imported() -> None:
     assert not found
 
 
+def test_the_library_that_our_store_is_held_against_is_for_the_tests_alone() -> None:
+    found = [
+        tree.place(path, getattr(node, "lineno", None))
+        for path in tree.python_files(*tree.PRODUCT)
+        for node in ast.walk(tree.syntax(path))
+        if any(name.partition(".")[0] == "pysyncobj" for name in imported(node))
+    ]
+    assert not found
+
+
 def test_no_command_goes_through_a_shell() -> None:
     found = [
         tree.place(path, node.value.lineno)

@@ -19,7 +19,8 @@ def project() -> dict[str, Any]:
 
 def locked() -> dict[str, str]:
     lines = (tree.ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    pins = {line: PIN.match(line) for line in lines if line and not line.startswith(("#", "--only-binary "))}
+    options = ("#", "--only-binary ", "--no-binary ")
+    pins = {line: PIN.match(line) for line in lines if line and not line.startswith(options)}
     assert all(pins.values()), [line for line, match in pins.items() if match is None]
     return {utils.canonicalize_name(match[1]): match[2] for match in pins.values() if match}
 
