@@ -25,8 +25,7 @@ from coordinator.propagation import (
     subscriber,
 )
 from coordinator.propagation import events as hop
-from nodeagent.servershell import acks, events, node, reconcile, status
-from nodeagent.supervision import machine
+from nodeagent.servershell import acks, crew, events, node, status
 
 Input = hop.Input | events.NodeInput
 Output = (
@@ -79,7 +78,7 @@ class Shell:
         what was accepted before, where its body is lost.
         """
         self.me = me
-        self.nodes: dict[names.NodeName, node.Node] = {}
+        self.crew = crew.Crew()
         self.reader = gates.Reader()
         self.intake = intake.Intake(content, shelf, me.cluster, self._check, floor=floor, own=me.server_id)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot)
@@ -91,11 +90,12 @@ class Shell:
         self._epoch = names.Epoch(boot, 0)
         self._refused: tuple[names.Version, names.Digest, intake.Refusal] | None = None
         self._said: acks.Verdict | None = None
-        self._began = False
-        self._stopping = False
-        self._looked = 0.0
 
     # --- what is known --------------------------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> dict[names.NodeName, node.Node]:
+        return self.crew.nodes
 
     @property
     def content(self) -> mirror.Content:
@@ -125,8 +125,8 @@ class Shell:
     @property
     def deadline(self) -> float:
         """When `Tick` is due."""
-        times = [one.deadline for one in self.nodes.values()] + [self.asks.deadline]
-        known = [time for time in times if time is not None]
+        asked = self.asks.deadline
+        known = [*self.crew.deadlines, *([] if asked is None else [asked])]
         return min(self.subscriber.deadline, self.peers.deadline, self.below.deadline, *known)
 
     @staticmethod
@@ -196,7 +196,7 @@ class Shell:
                 outputs = self._through(self.asks.tick(now), now)
                 for part in (self.subscriber, self.peers, self.below):
                     outputs += self._through(part.handle(event, now), now)
-                return outputs + self._look(now)
+                return [*outputs, *self.crew.look(now)]
             case hop.Arrived(peer=peer):
                 side = self.below if peer.startswith(UNIX_PEER) else self.peers
                 return self._through(side.handle(event, now), now)
@@ -280,27 +280,16 @@ class Shell:
         """Something newer is durable: another target, trust, or the own admission."""
         if self._refused is not None and self._refused[0] <= self.content.version:
             self._refused = None
-        self._plan()
+        self.crew.trust = self.content.trust.raw
+        self.crew.plan(self._planned())
         outputs = self._through(self.peers.publish(self.content), now)
         return outputs + self._through(self.subscriber.follow(self._parents(), now), now)
 
-    def _plan(self) -> None:
-        """What the accepted document wants of this server."""
+    def _planned(self) -> tuple[topology.Node, ...]:
         own, expanded = self.admission, self.expanded
-        planned = (
-            topology.nodes(expanded, own.name)
-            if self.placed and expanded is not None and own is not None
-            else ()
-        )
-        by_name = {one.name: one for one in planned}
-        for name, known in self.nodes.items():
-            if known.planned != by_name.get(name):
-                known.configured()
-            known.planned = by_name.get(name)
-        for name, one in by_name.items():
-            if name not in self.nodes:
-                self.nodes[name] = node.Node(name)
-                self.nodes[name].planned = one
+        if not self.placed or own is None or expanded is None:
+            return ()
+        return tuple(topology.nodes(expanded, own.name))
 
     def _parents(self) -> tuple[hop.Parent, ...]:
         """Best first: by the document, then the addresses of the own admission, then where it joined."""
@@ -322,49 +311,16 @@ class Shell:
 
     def _node_input(self, event: events.NodeInput, now: float) -> list[Output]:
         match event:
-            case events.NodeAdopted(name, process):
-                one = self.nodes.setdefault(name, node.Node(name))
-                return self._supervise(name, one.process.handle(machine.Adopted(process), now))
-            case events.NodeStarted(name, process):
-                return self._told(name, machine.Started(process), now)
-            case events.NodeNotStarted(name, detail):
-                return self._told(name, machine.SpawnFailed(detail), now)
-            case events.NodeExited(name, ended):
-                return self._told(name, machine.Exited(ended), now)
             case events.Begin():
-                self._began = True
+                self.crew.began = True
                 return self._changed(now)
             case events.Retry():
                 return self._retry(now)
             case events.StopNodes():
-                self._stopping = True
+                self.crew.stop()
                 return []
-
-    def _look(self, now: float) -> list[Output]:
-        """At every node; whoever was not heard while this process itself stood still is not to blame."""
-        past, self._looked = now - self._looked, now
-        outputs: list[Output] = []
-        for name, one in list(self.nodes.items()):
-            for event in one.look(now, past if past > limits.SILENT_S else 0.0):
-                outputs += self._supervise(name, one.process.handle(event, now))
-        return outputs
-
-    def _told(self, name: names.NodeName, event: machine.Input, now: float) -> list[Output]:
-        one = self.nodes.get(name)
-        return [] if one is None else self._supervise(name, one.process.handle(event, now))
-
-    def _supervise(self, name: names.NodeName, made: tuple[machine.Output, ...]) -> list[Output]:
-        one = self.nodes[name]
-        outputs: list[Output] = []
-        for act in one.heard(made):
-            match act:
-                case machine.Spawn():
-                    outputs.append(events.SpawnNode(name, one.given_up, self.content.trust.raw))
-                case machine.Signal(process, signal, group):
-                    outputs.append(events.SignalNode(name, process, signal, group))
-                case _:
-                    pass
-        return outputs
+            case _:
+                return list(self.crew.heard(event, now))
 
     def _retry(self, now: float) -> list[Output]:
         """Here, and in every node that can be heard: what was refused there is remembered there."""
@@ -378,39 +334,10 @@ class Shell:
         return outputs
 
     def _steer(self, now: float) -> list[Output]:
-        """Move what is observed towards what is wanted, one step."""
-        if not self._began:
-            return []
-        wanted = frozenset(
-            n for n, one in self.nodes.items() if one.planned is not None and not self._stopping
-        )
-        actions = reconcile.reconcile(wanted, {n: one.process.state for n, one in self.nodes.items()})
-        outputs: list[Output] = []
-        for name in actions.stop:
-            stop = machine.Want(machine.Wanted.STOPPED)
-            outputs += self._supervise(name, self.nodes[name].process.handle(stop, now))
-        for name in actions.start:
-            run = machine.Want(machine.Wanted.RUNNING)
-            outputs += self._supervise(name, self.nodes[name].process.handle(run, now))
-        for name in sorted(self.nodes):
-            if self.nodes[name].renewed:
-                self.nodes[name].renewed = False
-                outputs += self._supervise(name, self.nodes[name].process.handle(machine.Renewed(), now))
-        if actions.settled:
-            outputs += self._settled(wanted, now)
-        return outputs
-
-    def _settled(self, wanted: frozenset[names.NodeName], now: float) -> list[Output]:
-        """Nothing unwanted runs: what is wanted gets the configuration."""
-        if self._stopping:
-            self._stopping = False
-            self._began = False
-            return [events.AllStopped()]
-        gone = [name for name in self.nodes if name not in wanted]
-        for name in gone:
-            del self.nodes[name]
-        outputs: list[Output] = [events.NodeGone(name) for name in gone]
-        if self.below.content is not self.content:
+        """One step; once nothing unwanted runs, what is wanted gets the configuration."""
+        step = self.crew.steer(now)
+        outputs: list[Output] = list(step.outputs)
+        if step.settled and self.below.content is not self.content:
             outputs += self._through(self.below.publish(self.content), now)
         return outputs
 
@@ -478,7 +405,7 @@ class Shell:
 
     def _say(self) -> tuple[Output, ...]:
         """Tell the parent as soon as the truth has changed."""
-        if not self._began or self.content.target is None:
+        if not self.crew.began or self.content.target is None:
             return ()
         verdict = self._verdict()
         if verdict == self._said:
