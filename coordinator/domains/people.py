@@ -9,11 +9,14 @@ import enum
 import msgspec
 
 from coordinator import errors
+from coordinator.domains import scopes
 from coordinator.store import port
 from coordinator.trust import tokens
 
 TOKENS = b"/domains/tokens/"
 FIRST_NAME = "admin"
+
+Scopes = tuple[scopes.Scope, ...]
 
 
 class Rank(enum.IntEnum):
@@ -32,9 +35,21 @@ class Person(msgspec.Struct, frozen=True):
     """Somebody known, by the token they showed."""
 
     name: str
+    """Within the domain."""
     rank: Rank
     token: str
     """Its public id."""
+    domain: str = ""
+    scopes: Scopes = ()
+    """What the token was narrowed to; none: all that the rank allows."""
+
+    def called(self, master: str) -> str:
+        """The name that nobody else has: those of the master domain go without it."""
+        return self.name if self.domain in {master, ""} else f"{self.name}@{self.domain}"
+
+
+NOBODY = Person("", Rank.VIEWER, "")
+"""For what MIC does by itself."""
 
 
 class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -46,6 +61,7 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     rank: Rank
     made: float
     """Wall seconds."""
+    domain: str = ""
 
     @property
     def key(self) -> bytes:
@@ -55,9 +71,9 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
 _RECORD = msgspec.msgpack.Decoder(TokenRecord)
 
 
-def first_administrator(token: tokens.Token, wall: float) -> TokenRecord:
-    """The one that `server init` makes."""
-    return TokenRecord(token.id, tokens.digest(token.text), FIRST_NAME, Rank.ADMINISTRATOR, wall)
+def first_administrator(token: tokens.Token, wall: float, master: str) -> TokenRecord:
+    """The one that `server init` makes, of the master domain."""
+    return TokenRecord(token.id, tokens.digest(token.text), FIRST_NAME, Rank.ADMINISTRATOR, wall, master)
 
 
 async def whose(store: port.Store, text: str, fallback: TokenRecord | None = None) -> Person:
@@ -71,4 +87,4 @@ async def whose(store: port.Store, text: str, fallback: TokenRecord | None = Non
         raise errors.UnauthenticatedError(
             "this token is not known", hint="make a new one on the master's machine"
         )
-    return Person(record.name, record.rank, record.id)
+    return Person(record.name, record.rank, record.id, record.domain)

@@ -44,6 +44,8 @@ class Caller(msgspec.Struct, frozen=True):
     source: str
     verb: str
     request: str
+    person: people.Person = people.NOBODY
+    """By whose rank, domain and scopes a verb may decide further than the table of permissions does."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -112,6 +114,12 @@ class Desk:
     @property
     def clock(self) -> effects.Clock:
         return self.means.clock
+
+    @property
+    def master_domain(self) -> str:
+        """The one whose administrators configure the system; where no document is in force, that of `init`."""
+        named = self.past.document.general.master_domain
+        return named or ("" if self.fallback is None else self.fallback.domain)
 
     @functools.cached_property
     def catalogue(self) -> role.Catalogue:

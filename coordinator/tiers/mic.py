@@ -248,8 +248,9 @@ class Mic:
             known, row = permissions.row(verb, over)
             mutates = row.mutates
             person = await people.whose(self.at.store, call.token, self.at.fallback)
-            caller = msgspec.structs.replace(caller, name=person.name)
-            permissions.check(person, known)
+            master = self.at.master_domain
+            caller = msgspec.structs.replace(caller, name=person.called(master), person=person)
+            permissions.check(person, known, master)
             if known is requests.Verb.WHOAMI:
                 return library.whoami(self.at, person)
             return await verbs.VERBS[known](self.at, caller, call.body)

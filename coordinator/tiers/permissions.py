@@ -1,6 +1,8 @@
 """Verb x person x kind of child: who may ask MIC what, and over which link. Deny by default.
 
-A test fails on a verb of `requests.Verb` without a row.
+A person may where rank, domain and the scopes of the token agree. A verb that is open to other domains answers them what
+concerns their domain and nothing else; that is the verb's own to see to, by `desk.Caller.person`, and so are the keys
+that a scope names. A test fails on a verb of `requests.Verb` without a row.
 """
 
 from collections.abc import Mapping
@@ -8,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator import errors
-from coordinator.domains import people
+from coordinator.domains import people, scopes
 from coordinator.propagation import messages
 from coordinator.tiers import requests
 
@@ -23,6 +25,10 @@ class Row(msgspec.Struct, frozen=True):
     over: frozenset[messages.ChildKind] = _WEB
     mutates: bool = False
     """It is audited, and refused while the store needs recovery."""
+    master: bool = True
+    """Only people of the master domain may."""
+    narrow: bool = False
+    """With whatever scopes the token has."""
 
 
 _V, _R = requests.Verb, people.Rank
@@ -34,12 +40,12 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.APPLY: Row(_R.ADMINISTRATOR, mutates=True),
     _V.ROLLBACK: Row(_R.ADMINISTRATOR, mutates=True),
     _V.ROLLOUT: Row(_R.VIEWER),
-    _V.STATUS: Row(_R.VIEWER),
-    _V.DESCRIBE: Row(_R.VIEWER),
+    _V.STATUS: Row(_R.VIEWER, master=False),
+    _V.DESCRIBE: Row(_R.VIEWER, master=False),
     _V.HISTORY: Row(_R.VIEWER),
     _V.SHOW: Row(_R.VIEWER),
     _V.ENROLL: Row(_R.ADMINISTRATOR, over=_FROM_SERVERS, mutates=True),
-    _V.WHOAMI: Row(_R.VIEWER),
+    _V.WHOAMI: Row(_R.VIEWER, master=False, narrow=True),
 }
 
 
@@ -55,11 +61,31 @@ def row(verb: str, over: messages.ChildKind | None) -> tuple[requests.Verb, Row]
     return known, found
 
 
-def check(person: people.Person, verb: requests.Verb) -> None:
-    """Raises `NotAllowedError`."""
-    least = ROWS[verb].least
-    if person.rank < least:
+def area(verb: str) -> str:
+    """What a scope of a token names: the part before the dot."""
+    return verb.partition(".")[0]
+
+
+def check(person: people.Person, verb: requests.Verb, master: str) -> None:
+    """`master` is the name of the master domain. Raises `NotAllowedError`."""
+    needed = ROWS[verb]
+    if needed.master and person.domain != master:
         raise errors.NotAllowedError(
-            f"{verb} needs another role (got {person.rank.word}, have need of {least.word})",
+            f"{verb} is for the master domain alone (got {person.domain}, have need of {master})",
+            hint=f"ask an administrator of {master}",
+        )
+    if person.rank < needed.least:
+        raise errors.NotAllowedError(
+            f"{verb} needs another role (got {person.rank.word}, have need of {needed.least.word})",
             hint="ask an administrator of the master domain",
         )
+    if not needed.narrow and not scopes.reach(person.scopes, area(verb), writes=needed.mutates):
+        held = ", ".join(map(str, person.scopes))
+        raise errors.NotAllowedError(
+            f"the scopes of this token do not reach {verb} (got {held}, have need of {_scope(verb, needed)})",
+            hint="use another token, or make one with that scope",
+        )
+
+
+def _scope(verb: str, needed: Row) -> str:
+    return str(scopes.Scope(area(verb), writes=needed.mutates))

@@ -66,7 +66,7 @@ def first_objects(
         authority.first_trust(),
         signer.sign(objects.Kind.ADMISSION, objects.encode(admission)),
         body,
-        people.first_administrator(token, wall),
+        people.first_administrator(token, wall, document.general.master_domain),
     )
 
 

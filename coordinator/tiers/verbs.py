@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from coordinator import errors
-from coordinator.tiers import applying, desk, enrolling, library, requests, views
+from coordinator.tiers import applying, desk, enrolling, library, requests, sight, views
 
 Verb = Callable[[desk.Desk, desk.Caller, bytes], Awaitable[msgspec.Struct]]
 """The request as JSON in, the answer out; raises `TiercastError`."""
@@ -36,8 +36,8 @@ VERBS: Mapping[requests.Verb, Verb] = {
     _V.APPLY: _verb(requests.Apply, applying.apply),
     _V.ROLLBACK: _verb(requests.Rollback, applying.rollback),
     _V.ROLLOUT: _verb(requests.WaitRollout, views.rollout),
-    _V.STATUS: _verb(requests.Status, views.status),
-    _V.DESCRIBE: _verb(requests.Describe, views.describe),
+    _V.STATUS: _verb(requests.Status, sight.status),
+    _V.DESCRIBE: _verb(requests.Describe, sight.describe),
     _V.HISTORY: _verb(requests.History, library.history),
     _V.SHOW: _verb(requests.Show, library.show),
     _V.ENROLL: _verb(requests.Enroll, enrolling.enroll),

@@ -295,7 +295,7 @@ def test_a_person_may_do_what_the_table_says_and_nothing_else(verb: Verb, rank: 
         world = micworld.World()
         served, _ = await world.open()
         token = tokens.new_token(world.random)
-        record = people.TokenRecord(token.id, tokens.digest(token.text), "eve", rank, 0.0)
+        record = people.TokenRecord(token.id, tokens.digest(token.text), "eve", rank, 0.0, "acme")
         await world.store.commit(commands.Txn((), (commands.put(record.key, entries.encode(record)),)))
         code, _ = await world.ask(served, verb, token=token.text)
         assert (code == "not_allowed") == (rank < permissions.ROWS[verb].least)
