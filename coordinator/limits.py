@@ -73,6 +73,31 @@ STORE_HISTORY_BYTES = 64 * 1024 * 1024
 STORE_WATCH_EVENTS = 8192  # waiting for one slow watcher, above the largest transaction; then it is reset
 STORE_WATCH_BYTES = 64 * 1024 * 1024
 
+# People.
+PASSWORD_MEMORY_KIB = 64 * 1024  # what makes guessing dear: the second choice of RFC 9106, 266 ms here
+PASSWORD_PASSES = 3
+PASSWORDS_AT_ONCE = 2  # each holds that memory
+PASSWORDS_WAITING = 32  # nobody waits longer than 5 s for them
+PASSWORD_CHARACTERS_MIN = 10
+PASSWORD_CHARACTERS = 256  # a sentence; more is only work for us
+TRIES_KEPT = 4096  # buckets of tries, about 300 bytes each
+SOURCE_CHARACTERS = 64  # an IPv6 address with its zone
+PEOPLE_PER_DOMAIN = 1_000  # administrators, and programs with a name of their own
+TOKENS_PER_PERSON = 32
+TOKENS = 10_000
+SCOPES_PER_TOKEN = 16
+LOGIN_TTL_S = 12 * 3600.0  # a working day
+LOGIN_TTL_MAX_S = 30 * 86400.0
+TOKEN_TTL_S = 90 * 86400.0  # whoever forgets to say for how long is asked again within a quarter
+TOKEN_TTL_MAX_S = 366 * 86400.0
+ENTITIES_PER_DOMAIN = 1_000
+NOTE_CHARACTERS = 200  # a line
+DOMAIN_FILE_BYTES = 2 * 1024 * 1024  # all people and entities of a domain, about 400 bytes each
+AUDIT_ENTRIES = 10_000
+AUDIT_ENTRY_BYTES = 1024  # with the above: the audit never takes more than 10 MiB of the store
+AUDIT_PAGE = 500
+AUDIT_LOOKED_AT = 2_000  # entries passed over for one answer, about 20 ms
+
 # HTTP.
 HTTP_BODY_BYTES = DOCUMENT_BYTES + 64 * 1024
 HTTP_WAIT_S = 60.0
