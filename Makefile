@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint packages lock clean
+.PHONY: help demo test soak lint packages lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,6 +14,7 @@ PIP := -m pip --disable-pip-version-check --no-input --quiet --quiet
 help:
 	@echo "make demo      two sites of three servers on this machine: apply, change, lose a site, catch up"
 	@echo "make test      everything that must pass; as root nothing is left out"
+	@echo "make soak      what takes long: SOAK=\"SUITE SECONDS\"; without it, names the suites"
 	@echo "make lint      the static checks alone: ruff, mypy, lint-imports"
 	@echo "make packages  as root: the Debian packages of packages.txt, where missing"
 	@echo "make lock      resolve pyproject.toml anew into requirements.lock"
@@ -27,6 +28,10 @@ test: packages $(INSTALLED)
 	@checks=0; $(MAKE) --no-print-directory lint || checks=1; \
 	$(BIN)/pytest --continue-on-collection-errors || exit 1; \
 	[ $$checks = 0 ] || { echo "the tests pass, a static check above does not" >&2; exit 1; }
+
+# Gone on with where it was interrupted; appends what it ran to docs/soak.md.
+soak: $(INSTALLED)
+	@$(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(INSTALLED)
 	@failed=0; \

@@ -1,0 +1,46 @@
+"""Members of the store as processes that are killed, frozen, parted, slowed and broken while clients write and read."""
+
+import asyncio  # noqa: TID251 the store is asyncio's
+import os
+import pathlib
+import time
+
+from coordinator import errors
+from tests import storefaults
+from tests.soak import rounds
+
+SIZES = (3, 5, 3)
+FAULTS_S = 60.0
+ROOT = os.geteuid() == 0
+"""Without it there are no partitions and no power cuts."""
+
+
+def play(seed: int, base: pathlib.Path) -> rounds.Round:
+    members = SIZES[seed % len(SIZES)]
+    life = storefaults.Life(seed, members, FAULTS_S, network=ROOT, power=ROOT)
+    begun = time.monotonic()
+    try:
+        result = asyncio.run(storefaults.lived(base, life))
+    except (errors.TiercastError, OSError, AssertionError) as problem:
+        told = (f"{members} members: {problem!r}",)
+        return rounds.Round(seed, round(time.monotonic() - begun, 1), {}, told)
+    counts = {
+        f"lives of {members}": 1,
+        "operations": result.operations,
+        "acknowledged writes": result.acknowledged,
+        "lost": result.lost,
+        "done though refused": result.risen,
+        "in doubt, resolved": result.resolved,
+        "elections": result.elections,
+        **result.faults,
+        rounds.WORST + "gap s": result.gap_s,
+    }
+    violations = [*result.violations]
+    if result.lost or result.risen:
+        violations.append(f"{result.lost} acknowledged writes lost, {result.risen} refused ones done")
+    return rounds.Round(seed, result.seconds, counts, tuple(violations))
+
+
+SUITE = rounds.Suite(
+    "the store's members: kills, freezes, partitions, slow and broken disks; linearizability", play
+)

@@ -1,0 +1,19 @@
+"""The suites of `make soak`, by name; each is loaded when it is played."""
+
+import importlib
+from typing import Final
+
+from tests.soak import rounds
+
+SUITES: Final = {
+    "store": "tests.soak.store:SUITE",
+}
+"""Where each stands: `module:name` of a `rounds.Suite`."""
+
+
+def load(name: str) -> rounds.Suite:
+    """Raises `KeyError`."""
+    module, _, attribute = SUITES[name].partition(":")
+    suite = getattr(importlib.import_module(module), attribute)
+    assert isinstance(suite, rounds.Suite)
+    return suite
