@@ -73,6 +73,21 @@ STORE_HISTORY_BYTES = 64 * 1024 * 1024
 STORE_WATCH_EVENTS = 8192  # waiting for one slow watcher, above the largest transaction; then it is reset
 STORE_WATCH_BYTES = 64 * 1024 * 1024
 
+# The users' own keys, below /kv/.
+KV_QUOTA_BYTES = 256 * 1024 * 1024  # keys and values; the configuration's own writes are not counted
+KV_KEYS = 500_000  # each costs about 500 bytes of memory at every member, and a count at MIC
+KV_TXN_BYTES = 1536 * 1024  # what etcd takes; a value may fill STORE_VALUE_BYTES of it
+KV_TXN_OPERATIONS = 128  # what etcd takes
+KV_PAGE_KEYS = 1000
+KV_DELETE_KEYS = 10_000  # by one prefix: about 50 ms in which nothing else is applied
+KV_PAGE_BYTES = 4 * 1024 * 1024  # one answer; the link carries others between its parts
+KV_LEASES = 10_000
+KV_LEASE_MIN_S = 2.0  # below it a lease would end in an election
+KV_LEASE_MAX_S = 30 * 86400.0
+KV_WRITES_UNDER_WAY = 32  # half of what a session remembers
+KV_REQUESTS_PER_S = 2000.0  # of one token, sustained
+KV_REQUESTS_BURST = 4000.0
+
 # People.
 PASSWORD_MEMORY_KIB = 64 * 1024  # what makes guessing dear: the second choice of RFC 9106, 266 ms here
 PASSWORD_PASSES = 3

@@ -6,6 +6,7 @@ import msgspec
 
 from coordinator import names
 from coordinator.config import findings
+from tests import upstream_kv, upstream_looking
 from coordinator.tiers import requests
 
 ACTIVE = names.Version(1, 42)
@@ -141,6 +142,8 @@ GOOD: dict[str, Any] = {
         "s-1", "PEM", "PEM", b"trust", b"admission", "cluster", (("c1", "10.1.0.11", 7401),)
     ),
     requests.Verb.WHOAMI: requests.Who("admin", "administrator", "cluster"),
+    **upstream_kv.GOOD,
+    **upstream_looking.GOOD,
 }
 
 

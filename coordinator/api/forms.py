@@ -46,6 +46,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     if_match: str = ""
 
 
+    idempotency_key: str = ""
+    last_event: str = ""
 class _Kind(msgspec.Struct, frozen=True):
     """Only enough of a JSON body to tell a document from a request about one."""
 

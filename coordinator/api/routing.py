@@ -13,6 +13,7 @@ from coordinator.api import forms
 from coordinator.tiers import requests
 
 SMALL_BODY_BYTES = 64 * 1024  # a certificate request and a message fit many times
+VALUES_BODY_BYTES = limits.KV_TXN_BYTES * 2  # as base64, and keys and numbers around it
 ADMIN = "/api/admin/v1"
 CFG = f"{ADMIN}/cfg"
 
@@ -32,6 +33,7 @@ class Body(enum.Enum):
     NONE = 0
     SMALL = SMALL_BODY_BYTES
     DOCUMENT = limits.HTTP_BODY_BYTES
+    VALUES = VALUES_BODY_BYTES
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -181,6 +181,7 @@ class _Front:
                 return await self._upstream.ask(route.verb, data)
         except TimeoutError:
             raise errors.TimedOutError(
+        idempotency_key=request.headers.get(IDEMPOTENCY_KEY, ""),
                 "the coordinator (MIC) did not answer in time", hint="try again"
             ) from None
         finally:

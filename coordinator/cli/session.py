@@ -77,6 +77,15 @@ class Session:
         self._out.write(clean(text) if self._out.isatty() else text)
         self._out.flush()
 
+    def data(self, value: bytes) -> None:
+        """Bytes as they are, with a newline; a terminal is spared what is no text."""
+        stream = getattr(self._out, "buffer", None)
+        if stream is None or self._out.isatty():
+            self._out.write(clean(value.decode("utf-8", "backslashreplace")).removesuffix("\n") + "\n")
+        else:
+            stream.write(value if value.endswith(b"\n") else value + b"\n")
+        self._out.flush()
+
     def tell(self, text: str) -> None:
         """Talk."""
         self._clear()

@@ -165,7 +165,7 @@ def _txn(state: State, txn: commands.Txn) -> tuple[State, Result]:
     known = _known(state, txn.request)
     if known is not None:
         return state, known
-    succeeded = all(_holds(state, compare) for compare in txn.compare)
+    succeeded = all(holds(state.keys.get(compare.key), compare) for compare in txn.compare)
     operations = txn.success if succeeded else txn.failure
     refusal = _refusal(state, operations)
     if refusal is not None:
@@ -228,8 +228,8 @@ _RELATIONS: Final[dict[commands.Relation, Callable[[int], bool]]] = {
 }
 
 
-def _holds(state: State, compare: commands.Compare) -> bool:
-    item = state.keys.get(compare.key)
+def holds(item: port.KeyValue | None, compare: commands.Compare) -> bool:
+    """Whether the condition is true of its key as it stands; None: the key is absent."""
     operand = compare.operand
     if compare.target is commands.Target.VALUE:
         if item is None or not isinstance(operand, bytes):

@@ -16,7 +16,7 @@ from coordinator.config import model
 from coordinator.domains import people
 from coordinator.propagation import asks, bodies, master, objects
 from coordinator.store import commands, port
-from coordinator.tiers import asking, entries, history, keys, office, standing
+from coordinator.tiers import asking, entries, history, journal, keys, kv_space, office, standing
 from coordinator.trust import authority, signing
 
 AUDIT_KEPT = 10_000
@@ -109,6 +109,8 @@ class Desk:
         self._numbers = 0
         self._answers: dict[int, Callable[[str, bytes], None]] = {}
 
+        self.kv = None if held is None else kv_space.Keyspace(store, held, means.clock, self.turn)
+        """The users' own keys; only with an office."""
     # --- what is known --------------------------------------------------------------------------------------------
 
     @property

@@ -91,9 +91,17 @@ def encode(entry: msgspec.Struct) -> bytes:
     return msgspec.msgpack.encode(entry)
 
 
+class UserLease(msgspec.Struct, frozen=True, array_like=True):
+    """A lease of users; its id stands in the key."""
+
+    ttl_s: float
+    holder: str
+
+
 ROLLOUT = msgspec.msgpack.Decoder(Rollout)
 DRAFT = msgspec.msgpack.Decoder(Draft)
 TEXTS = msgspec.msgpack.Decoder(tuple[Text, ...])
 SITE_SEEN = msgspec.msgpack.Decoder(SiteSeen)
 AUDIT_ENTRY = msgspec.msgpack.Decoder(AuditEntry)
 TERM = msgspec.msgpack.Decoder(Term)
+USER_LEASE = msgspec.msgpack.Decoder(UserLease)

@@ -16,6 +16,9 @@ TERM = b"/private/term"
 LEASE = b"/private/lease"
 AUDIT_NEXT = b"/private/audit-next"
 DRAFTS = b"/private/drafts/"
+KV = b"/kv/"
+KV_LEASES = b"/private/kv-leases/"
+KV_REQUESTS = b"/private/kv-requests/"
 
 NOWHERE = "-"
 """In place of a site, for servers that have none."""
@@ -54,6 +57,21 @@ def draft(draft_id: str) -> bytes:
 def draft_text(draft_id: str) -> bytes:
     """Prefix of the pieces of a draft's text; beside the drafts, so that a list of drafts does not read them."""
     return b"/private/draft-texts/" + draft_id.encode() + b"/"
+
+
+def kv_lease(lease: int) -> bytes:
+    """There as long as the lease is; only whoever finds it here may end it."""
+    return KV_LEASES + _number(lease)
+
+
+def kv_request(digest: str) -> bytes:
+    """Of a repeatable request: what came of it."""
+    return KV_REQUESTS + digest.encode()
+
+
+def draft_body(draft_id: str) -> bytes:
+    """Prefix of the pieces of a valid draft's canonical form."""
+    return b"/private/draft-bodies/" + draft_id.encode() + b"/"
 
 
 def audit(number: int) -> bytes:

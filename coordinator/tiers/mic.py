@@ -171,6 +171,12 @@ class Mic:
 
     async def _freshen(self) -> None:
         count = 0
+    async def _count(self) -> None:
+        """What the users' keys take of their quota."""
+        if self.at.kv is not None:
+            with contextlib.suppress(errors.NoQuorumError):  # the store has closed, and this MIC ends
+                await self.at.kv.usage.follow()
+
         while True:
             held, content = self.at.office, self.at.past.content
             if held is not None and held.left_s and not self.at.recovery:

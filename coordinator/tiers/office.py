@@ -97,7 +97,13 @@ class Office:
 
     async def _hold(self, lease: int, begun: float) -> None:
         self._lease, self._until = lease, begun + ACTS_S
-        self._alone = len((await self._store.status()).members) == 1
+        status = await self._store.status()
+        self._alone = len(status.members) == 1 and not status.shared
+
+    @property
+    def guard(self) -> commands.Compare:
+        """True as long as the term is ours; belongs into every transaction of this MIC (I7)."""
+        return commands.compare_value(keys.TERM, self._value)
 
     # --- the lease ------------------------------------------------------------------------------------------------
 
@@ -147,8 +153,7 @@ class Office:
                 raise DeposedError("this MIC has lost its office", hint="ask again: another one answers")
             self._number += 1
             request = commands.RequestId(self._session, self._number, self._number)
-            guard = commands.compare_value(keys.TERM, self._value)
-            txn = commands.Txn((guard, *compare), tuple(operations), (), request)
+            txn = commands.Txn((self.guard, *compare), tuple(operations), (), request)
             result = await self._outcome(txn)
             if not result.succeeded:
                 await self._why()

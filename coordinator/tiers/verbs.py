@@ -6,7 +6,24 @@ from typing import TypeVar
 import msgspec
 
 from coordinator import errors
-from coordinator.tiers import applying, desk, enrolling, library, requests, sight, views
+from coordinator.tiers import (
+    applying,
+    desk,
+    enrolling,
+    following,
+    joining,
+    kv,
+    kv_leases,
+    leaving,
+    library,
+    lists,
+    requests,
+    requests_joining,
+    requests_kv,
+    requests_looking,
+    sight,
+    views,
+)
 
 Verb = Callable[[desk.Desk, desk.Caller, bytes], Awaitable[msgspec.Struct]]
 """The request as JSON in, the answer out; raises `TiercastError`."""
@@ -40,6 +57,16 @@ VERBS: Mapping[requests.Verb, Verb] = {
     _V.DESCRIBE: _verb(requests.Describe, sight.describe),
     _V.HISTORY: _verb(requests.History, library.history),
     _V.SHOW: _verb(requests.Show, library.show),
+    _V.KV_GET: _verb(requests_kv.Range, kv.get),
+    _V.KV_PUT: _verb(requests_kv.Put, kv.put),
+    _V.KV_DELETE: _verb(requests_kv.Delete, kv.delete),
+    _V.KV_TXN: _verb(requests_kv.Txn, kv.txn),
+    _V.KV_WATCH: _verb(requests_kv.Watch, kv.watch),
+    _V.KV_USAGE: _verb(requests_kv.Nothing, kv.usage),
+    _V.KV_GRANT: _verb(requests_kv.Grant, kv_leases.grant),
+    _V.KV_KEEPALIVE: _verb(requests_kv.LeaseAsked, kv_leases.keep_alive),
+    _V.KV_REVOKE: _verb(requests_kv.LeaseAsked, kv_leases.revoke),
+    _V.KV_LEASES: _verb(requests_kv.Nothing, kv_leases.listed),
     _V.ENROLL: _verb(requests.Enroll, enrolling.enroll),
 }
 """All but `whoami`, which needs the person and nothing else."""
