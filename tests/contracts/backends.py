@@ -16,7 +16,7 @@ import pytest
 from coordinator import names
 from coordinator.store import port
 from coordinator.store.backends import memory, raft
-from tests import storedisk, storegroup
+from tests import stockstore, storedisk, storegroup
 
 Opening = Callable[[pathlib.Path], contextlib.AbstractAsyncContextManager[port.Store]]
 """Opens a store in a directory of its own that does not exist yet."""
@@ -73,8 +73,16 @@ async def raft_follower(directory: pathlib.Path) -> AsyncIterator[port.Store]:
         await group.close()
 
 
+@contextlib.asynccontextmanager
+async def stock_store(directory: pathlib.Path) -> AsyncIterator[port.Store]:
+    async with await stockstore.open_store(directory) as opened:
+        yield opened
+
+
 BACKENDS: Final[Mapping[str, Backend]] = {
     "memory": Backend(memory_store),
     "raft": Backend(raft_store),
     "raft of three": Backend(raft_follower),
+    # Alone and undisturbed it lacks nothing; when it does not keep what it promised is in `holes`.
+    "pysyncobj": Backend(stock_store),
 }

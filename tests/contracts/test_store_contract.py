@@ -1,6 +1,6 @@
 """What every backend of the store answers, whichever it is; the table of backends is `backends`."""
 
-import asyncio  # noqa: TID251 the backends are asyncio's
+import asyncio
 import pathlib
 import time
 from collections.abc import AsyncIterator
