@@ -26,6 +26,11 @@ _ABOUT_QUERY = {
 
 def document() -> dict[str, Any]:
     """The whole description, as plain values."""
+    "key": "A key; one that does not begin with / stands below /kv/.",
+    "prefix": "Every key that starts with it.",
+    "revision": "Of the store: as of it, or from it on.",
+    "keys_only": "No values.",
+    "encoding": "base64, where keys and values are no text.",
     shapes = {shape for route in routes.ROUTES for shape in (route.takes, route.gives) if shape is not None}
     ordered = sorted(shapes | {problems.Document}, key=lambda shape: shape.__name__)
     _, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCES)

@@ -129,6 +129,7 @@ class Mic:
             tasks.start_soon(self._freshen)
             tasks.start_soon(self._see)
             tasks.start_soon(self._work, tasks)
+            tasks.start_soon(self._count)
             while (problem := self.at.fallen) is None:
                 await self.at.news.wait()
             self._dismiss()
@@ -168,6 +169,12 @@ class Mic:
             except (errors.NoQuorumError, errors.UnknownOutcomeError) as problem:
                 _LOG.warning("lease not renewed yet", reason=problem.message)
                 await anyio.sleep(office.RETRY_S)
+
+    async def _count(self) -> None:
+        """What the users' keys take of their quota."""
+        if self.at.kv is not None:
+            with contextlib.suppress(errors.NoQuorumError):  # the store has closed, and this MIC ends
+                await self.at.kv.usage.follow()
 
     async def _freshen(self) -> None:
         count = 0

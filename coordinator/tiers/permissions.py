@@ -25,6 +25,8 @@ class Row(msgspec.Struct, frozen=True):
     over: frozenset[messages.ChildKind] = _WEB
     mutates: bool = False
     """It is audited, and refused while the store needs recovery."""
+    busy: bool = False
+    """Asked so often that of its refusals only those for want of a right are audited."""
     master: bool = True
     """Only people of the master domain may."""
     narrow: bool = False
@@ -48,12 +50,12 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.KV_WATCH: Row(_R.VIEWER, master=False),
     _V.KV_USAGE: Row(_R.VIEWER, master=False),
     _V.KV_LEASES: Row(_R.VIEWER, master=False),
-    _V.KV_PUT: Row(_R.OPERATOR, master=False),
-    _V.KV_DELETE: Row(_R.OPERATOR, master=False),
-    _V.KV_TXN: Row(_R.OPERATOR, master=False),
-    _V.KV_GRANT: Row(_R.OPERATOR, master=False),
-    _V.KV_KEEPALIVE: Row(_R.OPERATOR, master=False),
-    _V.KV_REVOKE: Row(_R.OPERATOR, master=False),
+    _V.KV_PUT: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
+    _V.KV_DELETE: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
+    _V.KV_TXN: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
+    _V.KV_GRANT: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
+    _V.KV_KEEPALIVE: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
+    _V.KV_REVOKE: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
     _V.ENROLL: Row(_R.ADMINISTRATOR, over=_FROM_SERVERS, mutates=True),
     _V.WHOAMI: Row(_R.VIEWER, master=False, narrow=True),
 }
