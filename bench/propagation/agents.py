@@ -17,8 +17,7 @@ from coordinator.trust import signing
 class Believing(signing.Keyring):
     """Every signature is good; kind and cluster are still looked at."""
 
-    def verify(self, raw: bytes, kind: str, cluster: names.ClusterId | None = None) -> bytes:
-        envelope = signing.opened(raw)
+    def proved(self, envelope: signing.Envelope, kind: str, cluster: names.ClusterId | None = None) -> bytes:
         self._check_place(envelope, kind, cluster)
         return envelope.payload
 

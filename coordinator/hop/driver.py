@@ -115,7 +115,8 @@ class Driver:
     def feed(self, event: object) -> None:
         """One input for the machine; its outputs are performed before this returns, unless one is under way."""
         self._inbox.append(event)
-        self._work()
+        if not self._busy:
+            self._work()
 
     def act(self, outputs: Iterable[object]) -> None:
         """Perform what another method of the machine returned."""
@@ -140,21 +141,17 @@ class Driver:
         if self._busy or self._closed:
             return
         self._busy = True
+        inbox, handle, do, clock = self._inbox, self._machine.handle, self._do, self._ground.clock
         try:
-            while self._inbox:
-                event = self._inbox.popleft()
-                for output in self._machine.handle(event, self._ground.clock.monotonic()):
-                    self._do(output)
+            while inbox:
+                for output in handle(inbox.popleft(), clock.monotonic()):
+                    do(output)
         except Exception as problem:  # noqa: BLE001 as in `act`
             self._fail(problem)
             return
         finally:
             self._busy = False
-        self._schedule()
-
-    def _schedule(self) -> None:
-        """Look at the deadline once for all inputs of this turn of the loop: a thousand acks are a thousand inputs."""
-        if not self._looking:
+        if not self._looking:  # once for all inputs of this turn of the loop: they may be a thousand acks
             self._looking = True
             self._loop.call_soon(self._look)
 
@@ -197,8 +194,10 @@ class Driver:
 
     def _do(self, output: object) -> None:
         match output:
-            case events.Send(links, frame):
-                self._send(links, frame)
+            case events.Send():
+                self._send(output.links, output.frame)
+            case events.Store():
+                self._store(output)
             case events.Close(link_id, reason):
                 made = self._links.get(link_id)
                 if made is not None:
@@ -209,8 +208,6 @@ class Driver:
                     made.authenticated(documents=documents)
             case events.Dial():
                 self._spawn(self._dial(output))
-            case events.Store():
-                self._store(output)
             case events.Note(severity, phrase, facts):
                 write = _LOG.warning if severity is events.Severity.WARNING else _LOG.info
                 write(phrase, **facts)
@@ -218,13 +215,14 @@ class Driver:
                 self._perform(output)
 
     def _send(self, links: tuple[names.LinkId, ...], frame: messages.AnyFrame) -> None:
-        encoded, bulk = wire.encode(frame), isinstance(frame, link.BULK)
+        encoded, known = wire.encode(frame), self._links
+        bulk, piece = isinstance(frame, link.BULK), isinstance(frame, messages.Chunk)
         for link_id in links:
-            made = self._links.get(link_id)
+            made = known.get(link_id)
             if made is None:
                 continue
             made.send_encoded(encoded, bulk=bulk)
-            if isinstance(frame, messages.Chunk) and link_id not in self._watched:
+            if piece and link_id not in self._watched:
                 self._watched.add(link_id)
                 self._spawn(self._watch(made))
 

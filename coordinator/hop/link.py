@@ -31,7 +31,7 @@ CLOSE_S = 2.0  # what is written still goes out for so long; a peer that does no
 WRITE_HIGH_BYTES = (
     64 * 1024
 )  # `drained` waits above this, and returns below a quarter of it: a piece of a body (256 KiB) counts as sent only when it has left
-BULK = messages.Ask | messages.Answer
+BULK = (messages.Ask, messages.Answer)
 BULK_BYTES = 2 * limits.ASK_BYTES  # the largest request and its answer at once; beyond it the peer is slow
 SMALL_BULK_BYTES = limits.WRITE_BUFFER_BYTES  # over a link that carries no documents
 FRAME_OVERHEAD_BYTES = (
@@ -161,7 +161,7 @@ class Link(asyncio.Protocol):
         `bulk` frames keep their order among themselves, and wait where others pile up, so that a whole document may
         be sent at once and no heartbeat waits behind it. They are lost where the link is closed before their turn.
         """
-        if not self.open:
+        if self._reason is not None or self._lost.done():
             return
         if not bulk:
             self._write(data)
@@ -211,11 +211,14 @@ class Link(asyncio.Protocol):
         self._events.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        if not self.open:
+        if self._reason is not None or self._lost.done():
             return
         self.counters.bytes_in += len(data)
-        self._buffer += data
         try:
+            if not self._buffer and self._is_one_frame(data):
+                self._take_frame(memoryview(data)[wire.HEADER_BYTES :])  # as most arrive
+                return
+            self._buffer += data
             self._take_frames()
         except errors.ProtocolError as wrong:
             _LOG.warning(
@@ -245,10 +248,11 @@ class Link(asyncio.Protocol):
         self._write_bulk()
 
     def _write(self, data: bytes) -> None:
-        self.counters.frames_out += 1
-        self.counters.bytes_out += len(data)
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
+        counters, transport = self.counters, self._transport
+        counters.frames_out += 1
+        counters.bytes_out += len(data)
+        transport.write(data)
+        if transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
             self.drop("slow")
 
     def _write_bulk(self) -> None:
@@ -263,10 +267,17 @@ class Link(asyncio.Protocol):
             start = taken + wire.HEADER_BYTES
             taken = start + size
             with memoryview(self._buffer)[start:taken] as payload:
-                frame = wire.decode(payload)
-            self.counters.frames_in += 1
-            self._events.received(self, frame)
+                self._take_frame(payload)
         del self._buffer[:taken]
+
+    def _take_frame(self, payload: memoryview) -> None:
+        frame = wire.decode(payload)
+        self.counters.frames_in += 1
+        self._events.received(self, frame)
+
+    def _is_one_frame(self, data: bytes) -> bool:
+        size = len(data) - wire.HEADER_BYTES
+        return 0 <= size <= self._limit_bytes and int.from_bytes(data[: wire.HEADER_BYTES], "big") == size
 
     def _next_size(self, start: int) -> int | None:
         """Size of the frame at `start` if it is whole. Raises `ProtocolError` before an oversized one is buffered."""

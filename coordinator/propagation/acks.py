@@ -60,9 +60,13 @@ class Table:
         """Nobody to tell now; the next parent is told the whole table anyway."""
         self._flush_at = None
 
+    def is_due(self, now: float, *, answered: bool) -> bool:
+        """Whether `flush` has something to say; at once where every live child has answered."""
+        return self._flush_at is not None and (answered or now >= self._flush_at)
+
     def flush(self, now: float, *, answered: bool) -> tuple[messages.Rollup, ...]:
-        """Roll-ups that are due; at once where every live child has answered."""
-        if self._flush_at is None or (now < self._flush_at and not answered):
+        """Roll-ups that are due."""
+        if not self.is_due(now, answered=answered):
             return ()
         servers = list(self.rows) if self._full else list(self._changed)
         rollups = []

@@ -2,7 +2,8 @@
 
 An encoding is one zstd frame, with the child's own body as prefix where the parent has that too (a change of one server
 of a thousand is then about 130 bytes). `window_log` covers prefix and body, and long-distance matching is on, because
-the gain vanishes silently above 2 MiB otherwise.
+the gain vanishes silently above 2 MiB otherwise. An encoding as long as the body is the body itself: what fits into
+one or two packets anyway costs every child less to read than to expand.
 Law: `Assembly` fed with every chunk of `encoding(body, base)` gives `body`, or `errors.ProtocolError`; it never holds
 more than the bound of the signed record.
 """
@@ -17,6 +18,8 @@ from coordinator.propagation import messages
 
 _LEVEL = 3
 _ENCODINGS_KEPT = 20  # full and delta of each of MIC's four bodies: no order of pulls makes one twice
+_PLAIN_BYTES = 2048  # bodies up to this travel as they are
+_WORTH_IT = 4  # times smaller than the body: otherwise a delta costs both ends more than it saves
 _BASE_BYTES_MIN = 8  # zstd takes no shorter prefix
 _WINDOW_LOG_MIN = 17
 _WINDOW_LOG_MAX = 27  # 128 MiB covers prefix and body at the bound of a document (2 x 32 MiB)
@@ -32,11 +35,14 @@ def _window_log(size_bytes: int) -> int:
 
 
 def encode(body: bytes, base: bytes | None) -> bytes:
-    """One zstd frame of `body`, against `base` as prefix if given."""
+    """One zstd frame of `body`, against `base` as prefix if given; or the body itself."""
+    if base is None and len(body) <= _PLAIN_BYTES:
+        return body or zstd.compress(body)
     parameter = zstd.CompressionParameter
     options: dict[int, int] = {parameter.compression_level: _LEVEL}
     if base is None:
-        return zstd.compress(body, options=options)
+        packed = zstd.compress(body, options=options)
+        return packed if len(packed) < len(body) else body
     options[parameter.window_log] = _window_log(len(body) + len(base))
     options[parameter.enable_long_distance_matching] = 1
     return zstd.compress(body, options=options, zstd_dict=zstd.ZstdDict(base, is_raw=True).as_prefix)
@@ -44,6 +50,8 @@ def encode(body: bytes, base: bytes | None) -> bytes:
 
 def decode(data: bytes, base: bytes | None, size_bytes: int) -> bytes:
     """The body again, of exactly `size_bytes`. Raises `errors.ProtocolError`."""
+    if len(data) == size_bytes and base is None:
+        return data
     window_log = _window_log(
         size_bytes + (0 if base is None else len(base))
     )  # lest a small body claim 128 MiB
@@ -69,6 +77,8 @@ class Shelf:
     def __init__(self) -> None:
         self._bodies: dict[names.Digest, bytes] = {}
         self._encodings: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._chosen: dict[tuple[names.Digest, names.Digest], str] = {}
+        """By body and a base that is here: the base that is used."""
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._bodies
@@ -83,8 +93,11 @@ class Shelf:
         """Drop every other body."""
         for digest in [d for d in self._bodies if d not in digests]:
             del self._bodies[digest]
-        for pair in [p for p in self._encodings if p[0] not in self._bodies]:
-            del self._encodings[pair]
+        if self._encodings:
+            for pair in [p for p in self._encodings if p[0] not in self._bodies]:
+                del self._encodings[pair]
+        if self._chosen:
+            self._chosen = {pair: used for pair, used in self._chosen.items() if digests.issuperset(pair)}
 
     def _encoding(self, digest: names.Digest, base: str) -> bytes:
         pair = (digest, base)
@@ -92,21 +105,45 @@ class Shelf:
             self._encodings.move_to_end(pair)
             return self._encodings[pair]
         made = encode(self._bodies[digest], self.get(base) if base else None)
+        self._keep_encoding(pair, made)
+        return made
+
+    def _keep_encoding(self, pair: tuple[str, str], made: bytes) -> None:
         self._encodings[pair] = made
         while len(self._encodings) > _ENCODINGS_KEPT:
             self._encodings.popitem(last=False)
-        return made
 
     def chunk(self, digest: names.Digest, base: str, offset: int) -> messages.Chunk | None:
         """The piece at `offset`, as a delta if `base` is here too; None if there is no such body or piece."""
         if digest not in self._bodies:
             return None
-        used = base if len(self._bodies.get(names.Digest(base), b"")) >= _BASE_BYTES_MIN else ""
+        used = self._used(digest, base)
         encoding = self._encoding(digest, used)
         if not 0 <= offset < len(encoding):
             return None
         data = encoding[offset : offset + limits.CHUNK_BYTES]
         return messages.Chunk(digest, used, offset, len(encoding), len(self._bodies[digest]), data)
+
+    def _used(self, digest: names.Digest, base: str) -> str:
+        """`base`, where a delta against it can be made and is worth it; else empty."""
+        if len(self._bodies.get(names.Digest(base), b"")) < _BASE_BYTES_MIN:
+            return ""
+        pair = (digest, names.Digest(base))
+        used = self._chosen.get(pair)
+        if used is None:
+            used = self._chosen[pair] = base if self._is_worth_it(digest, base) else ""
+        return used
+
+    def _is_worth_it(self, digest: names.Digest, base: str) -> bool:
+        return len(self._encoding(digest, base)) * _WORTH_IT <= len(self._bodies[digest])
+
+    def learn(self, came: "Assembly", own: names.Digest) -> None:
+        """An encoding came in whole: whoever is below need not be made another one.
+
+        `own` is the base that was here: where the whole came all the same, a delta against that was not worth it.
+        """
+        self._keep_encoding((came.digest, came.base), bytes(came.encoding))
+        self._chosen[came.digest, own] = came.base
 
     def inline(self, digest: names.Digest, base: str) -> messages.Chunk | None:
         """The whole encoding in one chunk, where it is small enough to travel inside an offer."""
@@ -120,8 +157,8 @@ class Assembly:
     def __init__(self, digest: names.Digest, size_bytes: int) -> None:
         self.digest = digest
         self._size = size_bytes
-        self._base = ""
-        self._data = bytearray()
+        self.base = ""
+        self.encoding = bytearray()
         self.offset = 0
 
     def add(self, chunk: messages.Chunk, base: bytes | None) -> bytes | None:
@@ -135,16 +172,16 @@ class Assembly:
             raise errors.ProtocolError("empty piece")
         if chunk.size != self._size or chunk.total > self._size + limits.CHUNK_BYTES:
             raise errors.ProtocolError(f"size differs from the record (got {chunk.size}, have {self._size})")
-        if self._data and chunk.base != self._base:
+        if self.encoding and chunk.base != self.base:
             raise errors.ProtocolError("the base changed between pieces")
         if chunk.base and base is None:
             raise errors.ProtocolError("delta against a body that is not here")
-        self._base = chunk.base
-        self._data += chunk.data
+        self.base = chunk.base
+        self.encoding += chunk.data
         self.offset += len(chunk.data)
         if self.offset < chunk.total:
             return None
-        body = decode(bytes(self._data), base if chunk.base else None, self._size)
+        body = decode(bytes(self.encoding), base if chunk.base else None, self._size)
         if digest_of(body) != self.digest:
             raise errors.ProtocolError("body has another digest than its record")
         return body

@@ -42,7 +42,7 @@ def _cut(state: messages.AckState, roles: int) -> messages.AckState:
         and len(state.code) <= CODE_CHARACTERS
         and len(state.detail) <= limits.DETAIL_CHARACTERS
         and len(state.roles) <= roles
-        and all(_fits(one) for one in state.roles)
+        and (not state.roles or all(_fits(one) for one in state.roles))
     ):
         return state
     return msgspec.structs.replace(

@@ -177,16 +177,20 @@ class Convergence:
 
     def row(self, link: names.LinkId, row: messages.Row, now: float) -> None:
         """One server, as the relay behind `link` knows it (a ServerShell linked directly: its own link)."""
-        facts = self.facts.setdefault(row.server, Facts({}))
-        if row.ack is not None and (facts.ack is None or row.ack.epoch > facts.ack.epoch):
-            facts.ack, facts.oldest = row.ack, _oldest(row.ack, facts.oldest)
+        server, ack = row.server, row.ack
+        facts = self.facts.get(server)
+        if facts is None:
+            facts = self.facts[server] = Facts({})
+        if ack is not None and (facts.ack is None or ack.epoch > facts.ack.epoch):
+            facts.ack, facts.oldest = ack, _oldest(ack, facts.oldest)
         if row.linked:
-            facts.links[link] = None if row.ack is None else row.ack.epoch
-            self._by_link.setdefault(link, {})[row.server] = None
+            if link not in facts.links:
+                self._by_link.setdefault(link, {})[server] = None
+            facts.links[link] = None if ack is None else ack.epoch
         else:
             facts.links.pop(link, None)
-            self._by_link.get(link, {}).pop(row.server, None)
-        self._judge(row.server, facts, now)
+            self._by_link.get(link, {}).pop(server, None)
+        self._judge(server, facts, now)
 
     def rows(self, link: names.LinkId, full: bool, rows: Iterable[messages.Row], now: float) -> None:
         """A roll-up; a full one replaces every link that this relay held."""

@@ -72,6 +72,8 @@ class Intake:
         """`floor`: accepted once, and its body lost since (a damaged disk); nothing older is taken. `own`: of whom
         admissions are taken; None: of everybody.
         """
+        self.relays = False
+        """Whether bodies are passed on, best in the encoding in which they came."""
         self._floor = floor
         self._own = own
         self.content = content
@@ -247,7 +249,11 @@ class Intake:
             body = wanted.assembly.add(chunk, self.shelf.get(chunk.base) if chunk.base else None)
         except errors.ProtocolError as problem:
             return self._start_again(wanted, problem.message)
-        return tuple(self._take(body)) if body is not None else ()
+        if body is None:
+            return ()
+        if self.relays and not wanted.full:
+            self.shelf.learn(wanted.assembly, self.content.digest)
+        return tuple(self._take(body))
 
     def _start_again(self, wanted: _Wanted, why: str) -> tuple[Output, ...]:
         note = _warning("body refused", wanted.link, why)

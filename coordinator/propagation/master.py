@@ -4,6 +4,8 @@ What to serve comes from the store, through `serve`, and from nowhere else: MIC 
 that shows a verified target newer than the store's makes it say `NeedsRecovery`, once.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from coordinator import errors, limits, names
@@ -191,37 +193,40 @@ class Master:
         site = topology.site_of_ic(self.served.expanded, child.admit.server)
         if site is None:
             return []
-        rows = tuple(self._believed(row, site) for row in rollup.rows if self._concerns(row, site))
+        rows = self._believed(rollup.rows, site)
         self.convergence.rows(link, rollup.full, rows, now)
         outputs: list[Output] = []
         for row in rows:
             outputs += self._noted(row)
         return outputs
 
-    def _concerns(self, row: messages.Row, site: names.SiteName) -> bool:
+    def _believed(self, rows: Iterable[messages.Row], site: names.SiteName) -> list[messages.Row]:
         """Its own site's servers; of others only that a link has ended (a server that was parked meanwhile)."""
-        return self._site(row.server) == site or (not row.linked and row.server in self.convergence.facts)
-
-    def _believed(self, row: messages.Row, site: names.SiteName) -> messages.Row:
-        return row if self._site(row.server) == site else messages.Row(row.server, False, None)
+        believed: list[messages.Row] = []
+        for row in rows:
+            if self._site(row.server) == site:
+                believed.append(row)
+            elif not row.linked and row.server in self.convergence.facts:
+                believed.append(messages.Row(row.server, False, None))
+        return believed
 
     def _site(self, server: names.ServerId) -> names.SiteName | None:
         admission = self.served.content.admissions.get(server)
         return None if admission is None else admission.content.site
 
-    def _told(self, link: names.LinkId, row: messages.Row, now: float) -> list[Output]:
+    def _told(self, link: names.LinkId, row: messages.Row, now: float) -> tuple[Output, ...]:
         self.convergence.row(link, row, now)
         return self._noted(row)
 
-    def _noted(self, row: messages.Row) -> list[Output]:
+    def _noted(self, row: messages.Row) -> tuple[Output, ...]:
         """What else follows of a row that is in the picture."""
         asked = self.convergence.asked.get(row.server)
         if row.ack is not None:
             self._mind(row.server, row.ack.epoch, linked=row.linked)
         if asked is None or not asked.leaving:
-            return []
+            return ()
         released = self.convergence.facts[row.server].sync is convergence.Sync.CONVERGED
-        return [Released(row.server)] if released else []
+        return (Released(row.server),) if released else ()
 
     def _mind(self, server: names.ServerId, epoch: names.Epoch, *, linked: bool) -> None:
         """Keep in mind who is not believed, since we have heard it under a greater number before."""

@@ -6,7 +6,8 @@ Law: `take` never lowers a number; `from_ledger(to_ledger(content))` is the same
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -43,6 +44,23 @@ class SignedAdmission(msgspec.Struct, frozen=True):
 AnySigned = SignedTarget | SignedRecord | SignedTrust | SignedAdmission
 
 
+_TRUST = objects.Kind.TRUST.value
+_SHAPES: Mapping[str, tuple[Callable[[bytes, Any], AnySigned], Callable[[bytes], msgspec.Struct]]] = {
+    objects.Kind.TARGET.value: (SignedTarget, objects.decode_target),
+    objects.Kind.RECORD.value: (SignedRecord, objects.decode_record),
+    objects.Kind.ADMISSION.value: (SignedAdmission, objects.decode_admission),
+}
+
+
+class Admissions(dict[names.ServerId, SignedAdmission]):
+    """By server; never changed once it stands in a `Content`."""
+
+    @functools.cached_property
+    def greatest(self) -> names.Serial:
+        """The cursor over them: they travel in the order of their numbers."""
+        return max((one.content.serial for one in self.values()), default=names.NO_SERIAL)
+
+
 class Content(msgspec.Struct, frozen=True, dict=True):
     """The mirror itself."""
 
@@ -62,14 +80,16 @@ class Content(msgspec.Struct, frozen=True, dict=True):
 
     @functools.cached_property
     def numbers(self) -> objects.Numbers:
-        """The cursor of every kind; of admissions the greatest seq held, since they travel in that order.
+        """The cursor of every kind, kept: every heartbeat asks for it.
 
-        Kept, for every heartbeat asks for it and there may be thousands of admissions to look through.
+        There may be thousands of admissions, which stay the same from revision to revision.
         """
+        held = self.admissions
+        greatest = held.greatest if isinstance(held, Admissions) else Admissions(held).greatest
         return objects.Numbers(
             target=names.NO_SERIAL if self.target is None else self.target.content.serial,
             trust=self.trust.content.serial,
-            admission=max((a.content.serial for a in self.admissions.values()), default=names.NO_SERIAL),
+            admission=greatest,
         )
 
     def take(self, signed: AnySigned) -> "Content":
@@ -82,7 +102,7 @@ class Content(msgspec.Struct, frozen=True, dict=True):
             case SignedTrust():
                 return msgspec.structs.replace(self, trust=signed)
             case SignedAdmission():
-                merged = {**self.admissions, signed.content.server_id: signed}
+                merged = Admissions({**self.admissions, signed.content.server_id: signed})
                 return msgspec.structs.replace(self, admissions=merged)
 
     def take_all(self, signed: tuple[AnySigned, ...]) -> "Content":
@@ -93,7 +113,8 @@ class Content(msgspec.Struct, frozen=True, dict=True):
             if not isinstance(one, SignedAdmission):
                 content = content.take(one)
         if admissions:
-            content = msgspec.structs.replace(content, admissions={**content.admissions, **admissions})
+            merged = Admissions({**content.admissions, **admissions})
+            content = msgspec.structs.replace(content, admissions=merged)
         return content
 
 
@@ -112,19 +133,16 @@ def ledger_key(signed: AnySigned) -> str:
 
 def verify(raw: bytes, keyring: signing.Keyring) -> AnySigned:
     """Any of the four as content. Raises `errors.SignatureError`, also where the payload makes no sense."""
-    kind = signing.opened(raw).kind
+    envelope = signing.opened(raw)
+    kind = envelope.kind
     try:
-        match kind:
-            case objects.Kind.TARGET:
-                return SignedTarget(raw, objects.decode_target(keyring.verify(raw, kind)))
-            case objects.Kind.RECORD:
-                return SignedRecord(raw, objects.decode_record(keyring.verify(raw, kind)))
-            case objects.Kind.ADMISSION:
-                return SignedAdmission(raw, objects.decode_admission(keyring.verify(raw, kind)))
-            case objects.Kind.TRUST:
-                return SignedTrust(raw, keyring.renewed(raw).body)
-            case _:
-                raise errors.SignatureError(f"no object of a hop (got {kind[:64]})")
+        if kind == _TRUST:
+            return SignedTrust(raw, keyring.renewed(raw).body)
+        shape = _SHAPES.get(kind)
+        if shape is None:
+            raise errors.SignatureError(f"no object of a hop (got {kind[:64]})")
+        signed, decode = shape
+        return signed(raw, decode(keyring.proved(envelope, kind)))
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise errors.SignatureError(f"the payload of {kind} cannot be read ({problem})") from None
 

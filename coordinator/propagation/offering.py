@@ -3,12 +3,15 @@
 Law: the frames for a child, taken in order, bring it from its numbers to `due`; no admission is skipped on the way.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import msgspec
 
 from coordinator import names
 from coordinator.propagation import children, messages, mirror, objects, pieces, scopes
 
 Scope = scopes.Scope
+_NOTHING = names.Digest("")
 
 
 def sent_at_first(content: mirror.Content, hello: messages.Hello) -> objects.Numbers:
@@ -21,6 +24,52 @@ def sent_at_first(content: mirror.Content, hello: messages.Hello) -> objects.Num
         and ack.version == target.content.version
     )
     return numbers if not refused else msgspec.structs.replace(numbers, target=content.numbers.target)
+
+
+class Lack(msgspec.Struct, frozen=True):
+    """What a frame has to bring."""
+
+    raws: tuple[bytes, ...]
+    wants: names.Digest
+    """The body, where it is wanted."""
+    base: str
+    after: names.Serial
+
+
+def grouped(
+    content: mirror.Content, below: Iterable[children.Child]
+) -> Mapping[Lack, Sequence[names.LinkId]]:
+    """Who lacks what; from here on it counts as sent. Servers that have their own admission differ in little else."""
+    groups: dict[Lack, list[names.LinkId]] = {}
+    alike: dict[tuple[names.Serial, names.Serial, str], tuple[objects.Numbers, Lack | None]] = {}
+    admissions = content.admissions
+    for child in below:
+        sent, own = child.sent, admissions.get(child.peer)
+        if child.admit.scope is not Scope.SERVER or own is None or own.content.serial > sent.admission:
+            wanted, lack = _lack(content, child)
+        else:
+            kind = (sent.target, sent.trust, child.holds)
+            known = alike.get(kind)
+            if known is None:
+                known = alike[kind] = _lack(content, child)
+            wanted, lack = known
+            wanted = objects.Numbers(wanted.target, wanted.trust, sent.admission)
+        if lack is not None:
+            child.sent = wanted
+            groups.setdefault(lack, []).append(child.link)
+    return groups
+
+
+def _lack(content: mirror.Content, child: children.Child) -> tuple[objects.Numbers, Lack | None]:
+    """How far it will be, and what it lacks until then, if anything."""
+    wanted, sent = due(content, child), child.sent
+    raws = lacking(content, child, wanted)
+    if not raws:
+        return sent, None
+    after = sent.admission if child.admit.scope is Scope.EVERYTHING else names.NO_SERIAL
+    new = wanted.target > sent.target and child.holds != content.digest
+    lack = Lack(raws, content.digest, child.holds, after) if new else Lack(raws, _NOTHING, "", after)
+    return furthest(wanted, sent), lack
 
 
 def due(content: mirror.Content, child: children.Child) -> objects.Numbers:

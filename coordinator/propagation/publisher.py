@@ -85,17 +85,22 @@ class Publisher:
         """When `Tick` is due."""
         return self._look_at
 
-    def publish(self, content: mirror.Content) -> tuple[Output, ...]:
-        """The content has changed: ask the gate again, then offer to whoever is behind."""
+    def publish(self, content: mirror.Content, *, same_rights: bool = False) -> tuple[Output, ...]:
+        """The content has changed: ask the gate again, then offer to whoever is behind.
+
+        `same_rights`: nothing that the gate looks at has changed, so that it need not be asked.
+        """
         self.content = content
         outputs: list[Output] = []
-        for child in list(self.children.values()):
+        for child in () if same_rights else list(self.children.values()):
             outputs += self._regate(child)
         return (*outputs, *self._offer(tuple(self.children.values())))
 
     def remember(self, server: names.ServerId, epoch: names.Epoch) -> None:
         """The server spoke under this, perhaps to somebody else."""
-        self._epochs[server] = max(epoch, self._epochs.get(server, epoch))
+        known = self._epochs.get(server)
+        if known is None or epoch > known:
+            self._epochs[server] = epoch
 
     def _known_boot(self, peer: names.ServerId, hello: messages.Hello) -> int:
         """For the welcome: greater than the child's own if it speaks under a number that it has used up before.
@@ -132,16 +137,16 @@ class Publisher:
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
         """Inputs that do not concern children are ignored."""
         match event:
+            case events.Heard():
+                if event.link in self._waiting:
+                    return self._greet(event.link, event.frame, now)
+                return self._heard(event.link, event.frame, now)
             case events.Tick():
                 return self._tick(now)
             case events.Arrived():
                 self._waiting[event.link] = now
                 self._peers[event.link] = event.peer
                 return ()
-            case events.Heard():
-                if event.link in self._waiting:
-                    return self._greet(event.link, event.frame, now)
-                return self._heard(event.link, event.frame, now)
             case events.Gone():
                 return self._gone(event.link, event.reason)
             case _:
@@ -243,22 +248,10 @@ class Publisher:
 
     def _offer(self, below: tuple[Child, ...]) -> tuple[Output, ...]:
         """What each child lacks, grouped so that each different frame is made and encoded once."""
-        groups: dict[tuple[tuple[bytes, ...], names.Digest, str, names.Serial], list[names.LinkId]] = {}
-        digest = self.content.digest
-        for child in below:
-            due = offering.due(self.content, child)
-            raws = offering.lacking(self.content, child, due)
-            if not raws:
-                continue
-            moved = due.target > child.sent.target
-            after = child.sent.admission if child.admit.scope is Scope.EVERYTHING else names.NO_SERIAL
-            child.sent = offering.furthest(due, child.sent)
-            wants = digest if moved and child.holds != digest else names.Digest("")
-            groups.setdefault((raws, wants, child.holds if wants else "", after), []).append(child.link)
         outputs: list[Output] = []
-        for (raws, wants, base, after), links in groups.items():
-            body = self._shelf.inline(wants, base) if wants else None
-            offers = offering.frames(self.content, raws, body, after)
+        for lack, links in offering.grouped(self.content, below).items():
+            body = self._shelf.inline(lack.wants, lack.base) if lack.wants else None
+            offers = offering.frames(self.content, lack.raws, body, lack.after)
             outputs += [events.Send(tuple(links), offer) for offer in offers]
         return tuple(outputs)
 
@@ -270,10 +263,10 @@ class Publisher:
             return ()
         child.heard = now
         match frame:
-            case messages.Pull():
-                return self._bodies.pulled(link, frame, now) if child.admit.scope in scopes.PULLS else ()
             case messages.Ack():
                 return self._acked(child, frame.state)
+            case messages.Pull():
+                return self._bodies.pulled(link, frame, now) if child.admit.scope in scopes.PULLS else ()
             case messages.Rollup():
                 return self._rolled(child, frame)
             case messages.Heartbeat():

@@ -67,6 +67,7 @@ class Relay:
     ) -> None:
         """`floor`: accepted before, where its body is lost; nothing older is taken."""
         self.intake = intake.Intake(content, shelf, me.cluster, check, floor=floor)
+        self.intake.relays = True
         self.subscriber = subscriber.Subscriber(me, self.intake, boot=0)
         self.publisher = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate)
         self.asks = asks.Asks()
@@ -97,10 +98,8 @@ class Relay:
         """One input of either side."""
         outputs: list[Output] = []
         match event:
-            case events.Heard(link, messages.Ask() as ask) if self._known(link):
-                outputs += self._through(self.asks.asked(link, ask), now)
-            case events.Heard(link, messages.Answer() as answer) if self._known(link):
-                outputs += self._through(self.asks.answered(link, answer), now)
+            case events.Heard():
+                outputs += self._through(self._heard(event, now), now)
             case events.Tick():
                 outputs += self._through(self.asks.tick(now), now)
                 outputs += self._through(self.subscriber.handle(event, now), now)
@@ -108,13 +107,19 @@ class Relay:
             case events.Gone(link):
                 outputs += self._through(self.asks.gone(link), now)
                 outputs += self._through(self._side(link).handle(event, now), now)
-            case events.Heard(link):
-                outputs += self._through(self._side(link).handle(event, now), now)
             case events.Arrived():
                 outputs += self._through(self.publisher.handle(event, now), now)
             case _:
                 outputs += self._through(self.subscriber.handle(event, now), now)
         return (*outputs, *self._flush(now))
+
+    def _heard(self, event: events.Heard, now: float) -> tuple[_Inner, ...]:
+        link, frame = event.link, event.frame
+        if isinstance(frame, messages.Ask) and self._known(link):
+            return self.asks.asked(link, frame)
+        if isinstance(frame, messages.Answer) and self._known(link):
+            return self.asks.answered(link, frame)
+        return self._side(link).handle(event, now)
 
     def follow(self, parents: tuple[events.Parent, ...], now: float) -> tuple[Output, ...]:
         """Where MIC is now."""
@@ -146,7 +151,9 @@ class Relay:
         """Act on what concerns the other side, pass on what concerns the world."""
         outputs: list[Output] = []
         for one in inner:
-            if isinstance(one, _OUTWARD):
+            if isinstance(one, publisher.ChildAck):
+                self._child_ack(self.publisher.children[one.link], one.state, now)
+            elif isinstance(one, _OUTWARD):
                 outputs.append(one)
             elif isinstance(one, asks.Asked):
                 outputs += self._relayed(one, now)
@@ -159,14 +166,15 @@ class Relay:
     def _across(self, one: _Inner, now: float) -> tuple[_Inner, ...]:
         match one:
             case intake.Changed():
-                if self.content.version != self.publisher.content.version:
+                before, content = self.publisher.content, self.content
+                if content.version != before.version:
                     self._unanswered = dict.fromkeys(c.peer for c in self._servers())
-                return self.publisher.publish(self.content)
+                return self.publisher.publish(content, same_rights=_is_same_to_the_gate(before, content))
             case subscriber.Freshened(raw):
                 self.publisher.freshen(raw)
             case subscriber.Up() | subscriber.TellAgain():
                 self.table.tell_all(now)
-            case publisher.ChildUp() | publisher.ChildDown() | publisher.ChildAck():
+            case publisher.ChildUp() | publisher.ChildDown():
                 self._child(one, now)
             case publisher.UpwardOffer(link, offer):
                 return self.intake.offered(link, offer, below=True)
@@ -189,12 +197,10 @@ class Relay:
     def _servers(self) -> list[publisher.Child]:
         return [c for c in self.publisher.children.values() if c.admit.scope is publisher.Scope.SERVER]
 
-    def _child(self, one: publisher.ChildUp | publisher.ChildDown | publisher.ChildAck, now: float) -> None:
+    def _child(self, one: publisher.ChildUp | publisher.ChildDown, now: float) -> None:
         match one:
             case publisher.ChildUp(link):
                 self._child_up(self.publisher.children[link], now)
-            case publisher.ChildAck(link, state):
-                self._child_ack(self.publisher.children[link], state, now)
             case publisher.ChildDown(child):
                 self.intake.gone(child.link)  # it may have been giving us something newer
                 self._unanswered.pop(child.peer, None)
@@ -211,6 +217,8 @@ class Relay:
             self._unanswered.pop(child.peer, None)
 
     def _flush(self, now: float) -> tuple[Output, ...]:
+        if self._drain.deadline is None and not self.table.is_due(now, answered=not self._unanswered):
+            return ()
         outputs: list[Output] = []
         link = self.subscriber.link
         if link is not None:
@@ -238,6 +246,12 @@ class Relay:
         child = self.publisher.by_peer(names.ServerId(asked.server), messages.ChildKind.SHELL)
         down = None if child is None else child.link
         return self._through(self.asks.ask(owner, down, asked.verb, asked.server, asked.data, now), now)
+
+
+def _is_same_to_the_gate(before: mirror.Content, after: mirror.Content) -> bool:
+    """Whether all that `_gate` looks at is what it was; a new revision alone moves only the target."""
+    first = before.target is None and after.target is not None
+    return not first and before.admissions is after.admissions and before.trust is after.trust
 
 
 def _settled(ack: messages.AckState, version: names.Version) -> bool:

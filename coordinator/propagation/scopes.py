@@ -6,7 +6,7 @@ Every child may greet, show signs of life, say what it lacks and ask (which verb
 import enum
 
 
-class Scope(enum.Enum):
+class Scope(enum.StrEnum):
     """What of the content a child may see."""
 
     EVERYTHING = "everything"

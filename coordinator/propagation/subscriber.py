@@ -162,18 +162,18 @@ class Subscriber:
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
         """Inputs that do not concern the parent's links are ignored."""
         match event:
+            case events.Heard():
+                return self._heard(event, now)
+            case events.Stored():
+                return self.intake.stored(event.ticket)
             case events.Tick():
                 return self._tick(now)
             case events.Opened():
                 return self._opened(event, now)
             case events.DialFailed():
                 return self._failed(event, now)
-            case events.Heard():
-                return self._heard(event, now)
             case events.Gone():
                 return self._gone(event.link, event.reason, now)
-            case events.Stored():
-                return self.intake.stored(event.ticket)
             case events.Arrived():
                 return ()
 

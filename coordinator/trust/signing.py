@@ -122,7 +122,10 @@ class Keyring:
 
     def verify(self, raw: bytes, kind: str, cluster: names.ClusterId | None = None) -> bytes:
         """The payload, exactly as signed. Raises `SignatureError`."""
-        envelope = opened(raw)
+        return self.proved(opened(raw), kind, cluster)
+
+    def proved(self, envelope: Envelope, kind: str, cluster: names.ClusterId | None = None) -> bytes:
+        """The payload of an envelope that is open already. Raises `SignatureError`."""
         self._check_place(envelope, kind, cluster)
         key = self._keys.get(envelope.key)
         if key is None:
