@@ -29,6 +29,22 @@ API_MATRIX: dict[tuple[str, str], routing.Permission] = {
     ("GET", "/metrics"): Permission.ANYONE,
     ("GET", "/api/openapi.json"): Permission.ANYONE,
 }
+    ("GET", "/api/admin/v1/cfg/servers"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/nodes"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/roles"): Permission.VIEWER,
+    ("POST", "/api/admin/v1/cfg/diff"): Permission.OPERATOR,
+    ("GET", "/api/admin/v1/cfg/events"): Permission.VIEWER,
+    ("GET", "/api/monitor/v1/system/state"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/kv/keys"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/kv/watch"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/kv/usage"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/kv/leases"): Permission.VIEWER,
+    ("POST", "/api/admin/v1/kv/put"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/kv/delete"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/kv/txn"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/kv/leases"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/kv/leases/{lease}/keepalive"): Permission.OPERATOR,
+    ("POST", "/api/admin/v1/kv/leases/{lease}/revoke"): Permission.OPERATOR,
 """Written twice on purpose, here and in the product: a change of who may is a change of both."""
 
 
