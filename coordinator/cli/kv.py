@@ -107,7 +107,7 @@ def _value(shown: session.Session, one: answers_kv.Item) -> None:
 @kv.command()
 @click.argument("key")
 @click.argument("value", required=False)
-@click.option("--lease", type=click.IntRange(min=1), default=0, help="It ends with this lease.")
+@click.option("--lease", type=click.IntRange(min=0), default=0, help="It ends with this lease.")
 @options.system
 @printing.output("plain", *_STRUCTURED)
 def put(key: str, value: str | None, lease: int, form: str) -> int:
@@ -193,7 +193,7 @@ def _branch(done: answers_kv.Done) -> Iterator[str]:
 @kv.command()
 @click.argument("key", default="")
 @_PREFIX
-@click.option("--rev", type=click.IntRange(min=1), default=0, help="From this revision of the store on.")
+@click.option("--rev", type=click.IntRange(min=0), default=0, help="From this revision of the store on.")
 @options.system
 @printing.output("plain", "json")
 def watch(key: str, rev: int, form: str, *, prefix: bool) -> int:
