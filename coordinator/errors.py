@@ -130,3 +130,9 @@ class IdentityError(TiercastError):
     """The peer is not who it must be."""
 
     code = "identity"
+
+
+class ClockSkewError(TiercastError):
+    """Two clocks are so far apart that what either says of time would mislead."""
+
+    code = "clock_skew"

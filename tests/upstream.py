@@ -7,7 +7,7 @@ import msgspec
 from coordinator import names
 from coordinator.config import findings
 from tests import upstream_kv, upstream_looking
-from coordinator.tiers import requests
+from coordinator.tiers import requests, requests_joining
 
 ACTIVE = names.Version(1, 42)
 DIGEST = "d" * 64
@@ -141,6 +141,28 @@ GOOD: dict[str, Any] = {
     requests.Verb.ENROLL: requests.Enrolled(
         "s-1", "PEM", "PEM", b"trust", b"admission", "cluster", (("c1", "10.1.0.11", 7401),)
     ),
+    requests.Verb.LINE_CREATE: requests_joining.LineMade(
+        "0a1b2c3d4e5f",
+        f"tc1.{'c' * 64}.0a1b2c3d4e5f.{'5' * 64}",
+        "n1",
+        1_790_003_600.0,
+        ("10.1.0.11:7401",),
+    ),
+    requests.Verb.LINES: requests_joining.Lines(
+        (
+            requests_joining.LineView(
+                "0a1b2c3d4e5f", "open", "n1", "", "admin", 1_790_000_000.0, 1_790_003_600.0
+            ),
+            requests_joining.LineView(
+                "001122334455", "used", "n2", "5e6f7a8b9c0d1e2f", "admin", 1_789_000_000.0, 1_789_003_600.0
+            ),
+        )
+    ),
+    requests.Verb.LINE_REVOKE: requests_joining.LineView(
+        "0a1b2c3d4e5f", "revoked", "n1", "", "admin", 1_790_000_000.0, 1_790_003_600.0
+    ),
+    requests.Verb.ACCEPT: requests_joining.Seat("5e6f7a8b9c0d1e2f", "n9", "parked"),
+    requests.Verb.EXPEL: requests_joining.Seat("5e6f7a8b9c0d1e2f", "n2", "expelled", "north"),
     requests.Verb.WHOAMI: requests.Who("admin", "administrator", "cluster"),
     **upstream_kv.GOOD,
     **upstream_looking.GOOD,

@@ -29,6 +29,7 @@ BY_CODE: dict[str, Row] = {
     "conflict": Row(409, "The base has moved"),
     "refused": Row(409, "A rule of change forbids it"),
     "in_use": Row(409, "In use"),
+    "clock_skew": Row(409, "The clocks are too far apart"),
     "precondition": Row(412, "The active revision is another one"),
     "too_large": Row(413, "Too large"),
     "media_type": Row(415, "Media type not known here"),

@@ -41,6 +41,7 @@ BY_CODE: dict[str, Exit] = {
     "unauthenticated": Exit.NOT_ALLOWED,
     "identity": Exit.NOT_ALLOWED,
     "signature": Exit.NOT_ALLOWED,
+    "clock_skew": Exit.CONFLICT,
     "no_quorum": Exit.NO_COORDINATOR,
     "no_coordinator": Exit.NO_COORDINATOR,
     "needs_recovery": Exit.NO_COORDINATOR,

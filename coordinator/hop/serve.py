@@ -12,11 +12,13 @@ import os
 import socket
 
 from coordinator import errors, limits
-from coordinator.hop import link
+from coordinator.hop import door, link
 from coordinator.host import logs
 
 ACCEPT_RETRY_S = 0.1
 ACCEPT_BATCH = 16
+TLS_HANDSHAKE = b"\x16"
+"""The first byte of whoever speaks TLS."""
 
 _LOG = logs.Log("hop")
 
@@ -30,12 +32,17 @@ class Server:
         own: link.Own | None,
         events: link.LinkEvents,
         links_max: int = limits.LINKS,
+        strangers: door.Door | None = None,
     ) -> None:
-        """`own` is None on a Unix socket. The listener must not block; it is closed with the server."""
+        """`own` is None on a Unix socket; `strangers` is for those without an identity, where they may ask.
+
+        The listener must not block; it is closed with the server.
+        """
         self.own = own
         """May be replaced when the identity is renewed; new links get the new one."""
         self._listener = listener
         self._events = events
+        self._strangers = strangers
         self._links_max = links_max
         self._links: set[link.Link] = set()
         self._attended: set[asyncio.Task[None]] = set()
@@ -113,8 +120,12 @@ class Server:
     async def _attend(self, connected: socket.socket) -> None:
         """See one connection through: handshake, hello, end."""
         with connected:
+            until = self._loop.time() + limits.HELLO_S
             try:
-                made = await self._greet(connected)
+                if self._strangers is not None and await self._is_stranger(connected, until):
+                    await self._strangers.attend(connected, until)
+                    return
+                made = await self._greet(connected, until)
             except (OSError, errors.IdentityError) as wrong:  # a handshake that fails or takes too long
                 _LOG.debug("connection refused", reason=str(wrong))
                 return
@@ -136,7 +147,18 @@ class Server:
             made.close("no hello")
         await made.lost()
 
-    async def _greet(self, connected: socket.socket) -> link.Link:
+    async def _is_stranger(self, connected: socket.socket, until: float) -> bool:
+        """By its first byte, which stays where it is. Raises `OSError` where none comes."""
+        come = self._loop.create_future()
+        self._loop.add_reader(connected.fileno(), lambda: come.done() or come.set_result(None))
+        try:
+            async with asyncio.timeout_at(until):
+                await come
+        finally:
+            self._loop.remove_reader(connected.fileno())
+        return connected.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE
+
+    async def _greet(self, connected: socket.socket, until: float) -> link.Link:
         """A link whose handshake is done. The link is made here, for uvloop hands back a protocol of its own."""
         if self.own is None:
             peer = link.unix_peer(connected)
@@ -148,7 +170,7 @@ class Server:
             lambda: made,
             connected,
             ssl=self.own.server,
-            ssl_handshake_timeout=limits.HELLO_S,
+            ssl_handshake_timeout=max(0.001, until - self._loop.time()),
             ssl_shutdown_timeout=link.CLOSE_S,
         )
         return made
@@ -161,6 +183,7 @@ async def serve(
     events: link.LinkEvents,
     *,
     links_max: int = limits.LINKS,
+    strangers: door.Door | None = None,
 ) -> Server:
     """Listen for children. Raises `InUseError` on a taken port, `UnreachableError` on an address not of this machine."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -172,7 +195,7 @@ async def serve(
     except OSError as wrong:
         listener.close()
         raise _explained(wrong, f"{address}:{port}") from wrong
-    return Server(listener, own, events, links_max)
+    return Server(listener, own, events, links_max, strangers)
 
 
 async def serve_unix(path: str, events: link.LinkEvents, *, links_max: int = limits.LINKS) -> Server:

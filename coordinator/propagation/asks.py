@@ -8,7 +8,7 @@ that are not whole yet is bounded per link by what the tier allows that link, an
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import events, messages
+from coordinator.propagation import events, joining, messages
 
 ASK_TIMEOUT_S = 30.0  # the longest verb is validating 32 MiB in a child process
 DOWNWARD_BYTES = 1024 * 1024  # nothing but an upload is larger than this
@@ -19,7 +19,7 @@ RAISE_BOOT = "boot"
 RETRY = "retry"
 """Asked of a ServerShell by its own machine, and by it of its nodes: try again what was refused or failed."""
 
-UPWARD_VERBS = frozenset({"servers.enroll"})
+UPWARD_VERBS = frozenset({"servers.enroll", joining.JOIN, joining.LEAVE})
 """What a child may have relayed to MIC, which decides by the token in it; nothing else goes up through a relay."""
 UNREACHABLE = "unreachable"
 LOST = "lost"

@@ -131,6 +131,11 @@ class Relay:
         """Answer an `Asked`."""
         return tuple(self._through(self.asks.answer(link, ask_id, code, data), now))
 
+    def ask(self, number: int, verb: str, data: bytes, now: float) -> tuple[Output, ...]:
+        """Ask MIC in this tier's own name; ends in `Answered(number, ...)`."""
+        owner = asks.Owner(None, number)
+        return tuple(self._through(self.asks.ask(owner, self.subscriber.link, verb, "", data, now), now))
+
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
         """All that was written to that link has left."""
         return tuple(self._through(self.publisher.drained(link, now), now))

@@ -4,14 +4,16 @@ It listens once it has a configuration to serve, which may be what its own serve
 MIC is away.
 """
 
+import functools
+
 import anyio
 import msgspec
 
 from coordinator import errors, limits, names, role
 from coordinator.config import kinds
-from coordinator.hop import driver, ledger
+from coordinator.hop import door, driver, ledger, upward
 from coordinator.host import disk, logs
-from coordinator.propagation import asks, bodies, events, messages, mirror, relay
+from coordinator.propagation import asks, bodies, events, joining, messages, mirror, relay
 from coordinator.runtime import home
 from coordinator.trust import signing
 
@@ -29,6 +31,7 @@ class IcRole:
         self._relay: relay.Relay | None = None
         self._driver: driver.Driver | None = None
         self._params = kinds.IcParams()
+        self._upward = upward.Upward(self._ask)
         self._ready = anyio.Event()
         self._drained = anyio.Event()
         self._listening = False
@@ -67,11 +70,25 @@ class IcRole:
         assert self._driver is not None
         place = f"{self._context.address}:{self._params.port}"
         try:
-            await self._driver.listen(self._context.address, self._params.port)
+            await self._driver.listen(self._context.address, self._params.port, self._door())
         except errors.TiercastError as problem:
             raise home.refused(problem, place) from problem
         self._listening = True
         self._context.changed()
+
+    def _door(self) -> door.Door:
+        """Machines without an identity may ask here; MIC answers them."""
+
+        def shown() -> door.Shown:
+            assert self._relay is not None
+            return door.Shown(self._home.identity, self._relay.content.trust.content.roots)
+
+        return door.Door(shown, functools.partial(self._upward.ask, joining.JOIN), self._context.clock)
+
+    def _ask(self, number: int, verb: str, data: bytes) -> None:
+        assert self._driver is not None
+        assert self._relay is not None
+        self._driver.act(self._relay.ask(number, verb, data, self._context.clock.monotonic()))
 
     async def _listen_later(self) -> None:
         """Once there is a configuration; a port that is taken is tried again."""
@@ -97,8 +114,8 @@ class IcRole:
                 now = self._context.clock.monotonic()
                 assert self._driver is not None
                 self._driver.act(self._relay.answer(link, number, "not_allowed", b"", now))
-            case asks.Answered():
-                pass  # an IC asks nothing for itself
+            case asks.Answered(number, code, data):
+                self._upward.answered(number, code, data)
             case relay.Drained():
                 self._drained.set()
             case _:

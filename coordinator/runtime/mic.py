@@ -12,11 +12,12 @@ import msgspec
 
 from coordinator import errors, limits, role
 from coordinator.config import kinds
-from coordinator.hop import driver
+from coordinator.hop import door, driver
 from coordinator.host import catalogue, disk, logs, settings
+from coordinator.propagation import joining
 from coordinator.runtime import home, mic_store, saving, store_socket
 from coordinator.store.backends.raft import store as raft
-from coordinator.tiers import desk, mic, office, seed, standby, standing, taking
+from coordinator.tiers import desk, mic, office, permissions, seed, standby, standing, taking
 from coordinator.trust import authority
 
 LOOK_S = 0.5  # how often a standby asks whether the office is free
@@ -123,7 +124,7 @@ class MicRole:
             self._context.changed()
         if self._driver is None:
             made = driver.Driver(standby.Standby(), self._home.ground(self._context), _none)
-            await self._listen(made)
+            await self._listen(made, _elsewhere)
             made.start()
 
     async def _occupied(self, store: raft.RaftStore) -> role.Report | None:
@@ -162,14 +163,20 @@ class MicRole:
         served = await taking.open_mic(means, store, _memory(here, context))
         await self._silence("this MIC comes into office")
         made = driver.Driver(served.machine, here.ground(context), served.perform)
-        await self._listen(made)
+        await self._listen(made, functools.partial(served.answered, joining.JOIN, permissions.DOOR))
         self._running = _Running(served, made)
         served.attach(made.act)
         made.start()
 
-    async def _listen(self, made: driver.Driver) -> None:
+    async def _listen(self, made: driver.Driver, join: door.Ask) -> None:
         self._driver = made  # from here on `stop` closes it
-        await made.listen(self._context.address, self._params.port)
+        strangers = door.Door(self._shown, join, self._context.clock)
+        await made.listen(self._context.address, self._params.port, strangers)
+
+    def _shown(self) -> door.Shown:
+        """To machines that have no identity yet."""
+        content = self._home.content if self._running is None else self._running.mic.at.past.content
+        return door.Shown(self._home.identity, content.trust.content.roots)
 
     async def _silence(self, reason: str) -> None:
         if self._driver is not None:
@@ -231,6 +238,11 @@ async def _released(held: office.Office) -> None:
             await held.release()
         except errors.TiercastError as problem:
             _LOG.info("lease not given up", reason=problem.message)
+
+
+async def _elsewhere(_carried: bytes) -> tuple[str, bytes]:
+    """Of a MIC that stands by: it issues nothing."""
+    return errors.NoCoordinatorError.code, b""
 
 
 def _none(output: object) -> None:

@@ -15,12 +15,22 @@ from coordinator.propagation import convergence, mirror, objects
 from coordinator.tiers import seed
 
 _PLACEHOLDER = "name:"
+_UNNAMED = "unnamed:"
 NOT_ENROLLED = "not enrolled"
 
 
 def placeholder(server: names.ServerName) -> names.ServerId:
     """In place of the id of a server that has none yet."""
     return names.ServerId(_PLACEHOLDER + server)
+
+
+def unnamed(server: names.ServerId) -> names.ServerName:
+    """In place of the name of a server that joined without one; no document can name it so."""
+    return names.ServerName(_UNNAMED + server)
+
+
+def is_unnamed(server: names.ServerName) -> bool:
+    return server.startswith(_UNNAMED)
 
 
 def enrolled(server: names.ServerId) -> bool:

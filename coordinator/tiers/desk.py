@@ -103,6 +103,8 @@ class Desk:
         """Whoever was linked to the MIC before this one has had the time to come here; until then nobody is absent."""
         self.fallen: errors.TiercastError | None = None
         """Why this MIC must end."""
+        self.owed = False
+        """What children see has changed, and is published once whoever asked for it has been answered."""
         self.fallback: people.TokenRecord | None = None
         """The first administrator's token, where the store has lost it."""
         self.mark: standing.HighWater | None = None
@@ -228,6 +230,12 @@ class Desk:
             self.shelf.keep(frozenset([past.content.digest, *(past.records[n].digest for n in newest)]))
         self.act(self.master.serve(self.served(), now))
         self.news.tell()
+
+    def publish_owed(self) -> None:
+        """Whoever takes its own place away is answered first: its link ends by the publication."""
+        if self.owed:
+            self.owed = False
+            self.publish()
 
     def fall(self, problem: errors.TiercastError) -> None:
         """Step down: nothing is changed from here on, and whoever runs this MIC ends it."""

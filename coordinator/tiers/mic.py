@@ -17,7 +17,7 @@ import msgspec
 from coordinator import errors, limits, names
 from coordinator.domains import people
 from coordinator.host import logs
-from coordinator.propagation import asks, events, master, messages, objects
+from coordinator.propagation import asks, events, joining, master, messages, objects
 from coordinator.tiers import (
     desk,
     enrolling,
@@ -25,6 +25,7 @@ from coordinator.tiers import (
     office,
     permissions,
     requests,
+    requests_joining,
     rolling,
     seeing,
     standing,
@@ -238,8 +239,9 @@ class Mic:
         code, data = await self.answered(asked.verb, over, asked.data)
         now = self.at.clock.monotonic()
         self.at.act(self.at.master.answer(asked.link, asked.id, code, data, now))
+        self.at.publish_owed()
 
-    async def answered(self, verb: str, over: messages.ChildKind | None, data: bytes) -> tuple[str, bytes]:
+    async def answered(self, verb: str, over: str | None, data: bytes) -> tuple[str, bytes]:
         """(code, JSON) for one request; never raises."""
         try:
             return "", msgspec.json.encode(await self._asked(verb, over, data))
@@ -250,7 +252,9 @@ class Mic:
             problem = requests.Problem("internal", "MIC failed at this request", "see its log")
         return problem.code, msgspec.json.encode(problem)
 
-    async def _asked(self, verb: str, over: messages.ChildKind | None, data: bytes) -> msgspec.Struct:
+    async def _asked(self, verb: str, over: str | None, data: bytes) -> msgspec.Struct:
+        if (own_proof := permissions.proven(verb, over)) is not None:
+            return await self._proven(own_proof, data)
         try:
             call = msgspec.msgpack.decode(data, type=requests.Call)
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
@@ -269,6 +273,16 @@ class Mic:
             return await verbs.VERBS[known](self.at, caller, call.body)
         except errors.TiercastError as error:
             await self._refused(caller, error, mutates=mutates)
+            raise
+
+    async def _proven(self, verb: requests_joining.Proven, data: bytes) -> msgspec.Struct:
+        """Of a machine: its request is its own proof, and a refusal of it is one of a stranger."""
+        carried = joining.carried(data)
+        caller = desk.Caller("", carried.source[: limits.NAME_CHARACTERS], verb, "")
+        try:
+            return await verbs.PROVEN[verb](self.at, caller, carried.body)
+        except errors.TiercastError as error:
+            await self._refused(caller, error, mutates=True)
             raise
 
     async def _refused(self, caller: desk.Caller, error: errors.TiercastError, *, mutates: bool) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from coordinator import errors
 from coordinator.domains import people, scopes
 from coordinator.propagation import messages
-from coordinator.tiers import requests
+from coordinator.tiers import requests, requests_joining
 
 _WEB = frozenset({messages.ChildKind.WS})
 _FROM_SERVERS = frozenset({messages.ChildKind.WS, messages.ChildKind.IC, messages.ChildKind.SHELL})
@@ -57,8 +57,35 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.KV_KEEPALIVE: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
     _V.KV_REVOKE: Row(_R.OPERATOR, mutates=True, master=False, busy=True),
     _V.ENROLL: Row(_R.ADMINISTRATOR, over=_FROM_SERVERS, mutates=True),
+    _V.LINE_CREATE: Row(_R.ADMINISTRATOR, mutates=True),
+    _V.LINES: Row(_R.OPERATOR),
+    _V.LINE_REVOKE: Row(_R.ADMINISTRATOR, mutates=True),
+    _V.ACCEPT: Row(_R.ADMINISTRATOR, mutates=True),
+    _V.EXPEL: Row(_R.ADMINISTRATOR, mutates=True),
     _V.WHOAMI: Row(_R.VIEWER, master=False, narrow=True),
 }
+
+
+DOOR = "door"
+"""In place of a kind of child: a machine that has no identity yet, at a port of MIC's own."""
+
+_P = requests_joining.Proven
+
+PROVEN: Mapping[requests_joining.Proven, frozenset[str]] = {
+    _P.JOIN: frozenset({DOOR, messages.ChildKind.IC, messages.ChildKind.SHELL}),
+    _P.LEAVE: frozenset({messages.ChildKind.IC, messages.ChildKind.SHELL}),
+}
+"""Over which links a verb comes that carries its own proof, for which no person's token is asked."""
+
+
+def proven(verb: str, over: str | None) -> requests_joining.Proven | None:
+    """The verb, if it is one of these. Raises `NotAllowedError` where it comes over another link."""
+    if verb not in PROVEN:
+        return None
+    known = requests_joining.Proven(verb)
+    if over not in PROVEN[known]:
+        raise errors.NotAllowedError(f"{known} is not asked over this link (got {over or 'no link'})")
+    return known
 
 
 def row(verb: str, over: messages.ChildKind | None) -> tuple[requests.Verb, Row]:

@@ -43,6 +43,11 @@ class Verb(enum.StrEnum):
     KV_REVOKE = "kv.revoke"
     KV_LEASES = "kv.leases"
     ENROLL = "servers.enroll"
+    LINE_CREATE = "join.create"
+    LINES = "join.list"
+    LINE_REVOKE = "join.revoke"
+    ACCEPT = "servers.accept"
+    EXPEL = "servers.expel"
     WHOAMI = "people.whoami"
 
 

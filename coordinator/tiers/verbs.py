@@ -68,5 +68,16 @@ VERBS: Mapping[requests.Verb, Verb] = {
     _V.KV_REVOKE: _verb(requests_kv.LeaseAsked, kv_leases.revoke),
     _V.KV_LEASES: _verb(requests_kv.Nothing, kv_leases.listed),
     _V.ENROLL: _verb(requests.Enroll, enrolling.enroll),
+    _V.LINE_CREATE: _verb(requests_joining.CreateLine, joining.create),
+    _V.LINES: _verb(requests_joining.ListLines, joining.lines),
+    _V.LINE_REVOKE: _verb(requests_joining.RevokeLine, joining.revoke),
+    _V.ACCEPT: _verb(requests_joining.Accept, joining.accept),
+    _V.EXPEL: _verb(requests_joining.Expel, leaving.expel),
 }
 """All but `whoami`, which needs the person and nothing else."""
+
+PROVEN: Mapping[requests_joining.Proven, Verb] = {
+    requests_joining.Proven.JOIN: joining.join,
+    requests_joining.Proven.LEAVE: leaving.leave,
+}
+"""Those that carry their own proof; they read their body themselves."""

@@ -30,6 +30,24 @@ def client_context(identity: authority.Identity, roots: Iterable[bytes] = ()) ->
     return _hop_context(context, identity, roots)
 
 
+def door_context(identity: authority.Identity) -> ssl.SSLContext:
+    """Towards a machine that has no identity yet: this server shows its own and asks for none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.num_tickets = 0
+    _load(context, identity.cert_pem, identity.key_pem)
+    return context
+
+
+def stranger_context() -> ssl.SSLContext:
+    """Of a machine that knows a root by its fingerprint alone; it must look at the certificate itself, before it speaks."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def https_context(cert_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
     """Of the web role: the client proves itself by token, not by certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

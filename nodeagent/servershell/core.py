@@ -181,6 +181,11 @@ class Shell:
         """Answer an `Asked`."""
         return tuple(self._through(self.asks.answer(link, ask_id, code, data), now))
 
+    def ask(self, number: int, verb: str, data: bytes, now: float) -> tuple[Output, ...]:
+        """Ask MIC in this server's own name, under a number above 0; ends in `Answered(number, ...)`."""
+        owner = asks.Owner(None, number)
+        return tuple(self._through(self.asks.ask(owner, self.subscriber.link, verb, "", data, now), now))
+
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
         """All that was written to that link has left."""
         side = self.below if self.below.owns(link) else self.peers

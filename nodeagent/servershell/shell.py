@@ -7,6 +7,7 @@ processes, removing a directory) is done in a thread, and delays neither other n
 """
 
 import contextlib
+import functools
 import pathlib
 import shutil
 import sys
@@ -19,9 +20,9 @@ import msgspec
 
 from coordinator import effects, errors, limits, names
 from coordinator.config import topology
-from coordinator.hop import driver, ledger, serve
+from coordinator.hop import door, driver, ledger, serve, upward
 from coordinator.host import disk, logs, settings
-from coordinator.propagation import asks, bodies, messages, mirror, subscriber
+from coordinator.propagation import asks, bodies, joining, messages, mirror, subscriber
 from coordinator.propagation import events as hop
 from coordinator.trust import authority, signing
 from nodeagent.servershell import core, events
@@ -89,6 +90,9 @@ class ServerShell:
         self.machine = core.Shell(me, content, shelf, boot, place.joined, floor)
         self.driver = driver.Driver(self.machine, place.ground, self._perform, self._book)
         self._node_boots = boot * _BOOTS_PER_START
+        self._upward = upward.Upward(self._ask)
+        join = functools.partial(self._upward.ask, joining.JOIN)
+        self._door = door.Door(self._shown, join, place.ground.clock)
         self._tasks: anyio.abc.TaskGroup
         self._stopped = anyio.Event()
         self._listening: serve.Server | None = None
@@ -116,6 +120,14 @@ class ServerShell:
         finally:
             with anyio.CancelScope(shield=True):
                 await self.driver.close("ServerShell stops")
+
+    def _ask(self, number: int, verb: str, data: bytes) -> None:
+        now = self._place.ground.clock.monotonic()
+        self.driver.act(self.machine.ask(number, verb, data, now))
+
+    def _shown(self) -> door.Shown:
+        """To machines that have no identity yet."""
+        return door.Shown(self._place.identity, self.machine.content.trust.content.roots)
 
     def stop(self) -> None:
         """Stop every node, then this."""
@@ -149,7 +161,7 @@ class ServerShell:
         if not address:
             return
         try:
-            self._listening = await self.driver.listen(address, limits.PORT_SHELL)
+            self._listening = await self.driver.listen(address, limits.PORT_SHELL, self._door)
             self._address = address
         except errors.TiercastError as problem:
             _LOG.warning("cannot listen", address=address, port=limits.PORT_SHELL, reason=problem.message)
@@ -191,8 +203,10 @@ class ServerShell:
                 self.driver.act(self.machine.booted(self._book.raise_boot(known + 1)))
             case events.AllStopped():
                 self._stopped.set()
-            case asks.Asked() | asks.Answered() | hop.Accepted():
-                pass  # the machine answers every verb itself, and nobody waits for what its nodes answer
+            case asks.Answered(number, code, data):
+                self._upward.answered(number, code, data)
+            case asks.Asked() | hop.Accepted():
+                pass  # the machine answers every verb itself
             case _:
                 raise AssertionError(f"unknown output {output!r}")
 
