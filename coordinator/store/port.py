@@ -126,6 +126,10 @@ class StoreStatus(msgspec.Struct, frozen=True):
     committed: int = 0
     applied: int = 0
     sealed: bool = False
+    shared: bool = False
+    """Others may have it open at the same time, however few its members are."""
+    alarms: tuple[str, ...] = ()
+    """What the engine itself says is wrong with it."""
 
 
 class Store(Protocol):

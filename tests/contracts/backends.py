@@ -16,7 +16,7 @@ import pytest
 from coordinator import names
 from coordinator.store import port
 from coordinator.store.backends import memory, raft
-from tests import stockstore, storedisk, storegroup
+from tests import etcdcluster, stockstore, storedisk, storegroup
 
 Opening = Callable[[pathlib.Path], contextlib.AbstractAsyncContextManager[port.Store]]
 """Opens a store in a directory of its own that does not exist yet."""
@@ -79,10 +79,24 @@ async def stock_store(directory: pathlib.Path) -> AsyncIterator[port.Store]:
         yield opened
 
 
+def etcd_store(members: int) -> Opening:
+    """Below a prefix of its own in a cluster that all of these tests share."""
+
+    @contextlib.asynccontextmanager
+    async def opening(_directory: pathlib.Path) -> AsyncIterator[port.Store]:
+        cluster = etcdcluster.shared(members)
+        async with await cluster.store(f"/t-{etcdcluster.RANDOM.token(4)}") as opened:
+            yield opened
+
+    return opening
+
+
 BACKENDS: Final[Mapping[str, Backend]] = {
     "memory": Backend(memory_store),
     "raft": Backend(raft_store),
     "raft of three": Backend(raft_follower),
     # Alone and undisturbed it lacks nothing; when it does not keep what it promised is in `holes`.
     "pysyncobj": Backend(stock_store),
+    "etcd": Backend(etcd_store(1), (pytest.mark.etcd,)),
+    "etcd of three": Backend(etcd_store(3), (pytest.mark.etcd,)),
 }
