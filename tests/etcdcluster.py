@@ -19,8 +19,8 @@ import trustme
 
 from coordinator import names
 from coordinator.host import clock
-from coordinator.store.backends import etcd
 from coordinator.store.backends.etcd import access
+from coordinator.store.backends.etcd import store as etcd
 
 HOST = "127.0.0.1"
 START_S = 30.0
@@ -158,13 +158,15 @@ class Cluster:
 
     async def store(self, prefix: str, cluster: str = "c1", **more: str) -> etcd.EtcdStore:
         """A store below the prefix, begun if there is none."""
-        return await etcd.open_store(
-            self.access(prefix, **more),
-            cluster=names.ClusterId(cluster),
-            clock=CLOCK,
-            random=RANDOM,
-            create=True,
+        made = etcd.EtcdStore(
+            self.access(prefix, **more), names.ClusterId(cluster), CLOCK, RANDOM, create=True
         )
+        try:
+            await made.connected()
+        except BaseException:
+            await made.close()
+            raise
+        return made
 
     # --- TLS ------------------------------------------------------------------------------------------------------------
 

@@ -3,10 +3,5 @@
 Reading order: `access` (where it is), `keys` (what stands where), `messages` (the gateway's language), `transactions`
 (ours in it), `large` (what one request cannot carry), `refusals` (what etcd answers instead); these are pure. Then
 `members` (endpoints), `gateway` (one call, whatever happens), `reading`, `watching`, `store` (the port), `keeping`
-(beginnings and ends).
+(beginnings and ends). Nothing is imported here: whoever wants the address alone gets no HTTP client with it.
 """
-
-from coordinator.store.backends.etcd.access import Access, Address
-from coordinator.store.backends.etcd.store import EtcdStore, open_store
-
-__all__ = ["Access", "Address", "EtcdStore", "open_store"]

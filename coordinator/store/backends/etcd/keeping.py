@@ -12,9 +12,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from coordinator import errors, names
+from coordinator import effects, errors, names
 from coordinator.store import commands, mvcc, port, tree
-from coordinator.store.backends.etcd import gateway, keys, large, members, messages, transactions
+from coordinator.store.backends.etcd import gateway, keys, large, members, messages, reading, transactions
 from coordinator.store.backends.raft import log, snapshot
 
 ROOT_BYTES: Final = 4
@@ -35,6 +35,19 @@ class Found(msgspec.Struct, frozen=True):
     revision: int
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """One history below a prefix, to work with."""
+
+    ours: transactions.Ours
+    root: keys.Root
+    reader: reading.Reader
+
+    @classmethod
+    def of(cls, through: gateway.Gateway, prefix: str, found: Found) -> "Opened":
+        ours = transactions.Ours(prefix, found.guard.root, found.revision)
+        return cls(ours, ours.keys, reading.Reader(through, ours.keys))
+
+
 class Whole(Protocol):
     """The part of a store that is needed here."""
 
@@ -44,6 +57,26 @@ class Whole(Protocol):
 
 
 # --- whose it is ----------------------------------------------------------------------------------------------------------
+
+
+async def opened(
+    through: gateway.Gateway,
+    prefix: str,
+    cluster: names.ClusterId,
+    random: effects.Random,
+    *,
+    create: bool,
+) -> Opened:
+    """The history in force; with `create`, an empty one where nothing stands yet. Raises as `find`, `NotFoundError`."""
+    found = await find(through, prefix, cluster)
+    if found is None and create:
+        found = await begin(through, prefix, keys.Guard(keys.FORMAT, cluster, random.token(ROOT_BYTES)))
+    if found is None:
+        raise errors.NotFoundError(
+            f"there is no store below {prefix} in this etcd",
+            hint="is the address right? `tiercast store status`",
+        )
+    return Opened.of(through, prefix, found)
 
 
 async def find(through: gateway.Gateway, prefix: str, cluster: names.ClusterId) -> Found | None:

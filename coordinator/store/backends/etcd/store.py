@@ -31,27 +31,48 @@ _SEND: Final = {True: gateway.Sending.REPEATABLE, False: gateway.Sending.ONCE}
 
 
 class EtcdStore:
-    """Made by `open_store`."""
+    """It is connected by its first use, and not before: etcd may come up later than its users."""
 
     def __init__(
         self,
-        through: gateway.Gateway,
         used: access.Access,
-        found: keeping.Found,
+        cluster: names.ClusterId,
+        clock: effects.Clock,
         random: effects.Random,
+        *,
+        create: bool,
     ) -> None:
-        self.gateway = through
-        self.root = keys.Root(used.address.prefix, found.guard.root)
-        self.reader = reading.Reader(through, self.root)
+        self.gateway = gateway.Gateway(access.check(used), clock)
         self._access = used
-        self.ours = transactions.Ours(used.address.prefix, found.guard.root, found.revision)
-        self._cluster = found.guard.cluster
+        self._cluster = cluster
         self._random = random
+        self._create = create
+        self._opened: keeping.Opened | None = None
+        self._opening = asyncio.Lock()
         self._watches: set[watching.EtcdWatch] = set()
         self._tidying: asyncio.Task[None] | None = None
         self._larges = 0
         self._compacted = 0
         self._closed = False
+
+    async def connected(self) -> keeping.Opened:
+        """What was found below the prefix, once; with `create`, begun there where nothing stood.
+
+        Raises `NotFoundError`, `IdentityError` (another system's prefix, another cluster, another authority), `InUseError`
+        (foreign keys), `RefusedError` (a version that is not used), `UnauthenticatedError`, `NotAllowedError`, `NoQuorumError`.
+        """
+        if self._closed:
+            raise errors.NoQuorumError("the store was closed")
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await keeping.opened(
+                    self.gateway,
+                    self._access.address.prefix,
+                    self._cluster,
+                    self._random,
+                    create=self._create,
+                )
+        return self._opened
 
     @property
     def member(self) -> str:
@@ -61,64 +82,57 @@ class EtcdStore:
     # --- keys -----------------------------------------------------------------------------------------------------------
 
     async def get(self, key: bytes) -> port.KeyValue | None:
-        return await self.reader.get(key)
+        return await (await self.connected()).reader.get(key)
 
     async def scan(
         self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b""
     ) -> port.Scan:
-        return await self.reader.scan(self.reader.of_prefix(prefix, after, limit, revision))
+        reader = (await self.connected()).reader
+        return await reader.scan(reader.of_prefix(prefix, after, limit, revision))
 
     async def commit(self, txn: commands.Txn) -> port.TxnResult:
         commands.check(txn)
         if txn.request is not None and txn.request.number < txn.request.settled:
             raise errors.UnknownOutcomeError("the outcome of this request was forgotten")
         parted = large.part(txn, bytes.fromhex(self._random.token(large.GROUP_BYTES)))
-        asked = transactions.encoded(parted, self.ours)
+        at = await self._sure()
+        asked = transactions.encoded(parted, at.ours)
         writes = any(not isinstance(one, commands.Range) for one in txn.success + txn.failure)
-        await self._sure()
+        repeatable = txn.request is not None or not writes
         if not parted.pieces:
-            return await self._committed(txn, asked, repeatable=txn.request is not None or not writes)
-        lease = await self._stage(parted)
+            return await self._committed(at, txn, asked, repeatable=repeatable)
+        lease = await self._stage(at, parted)
         try:
-            return await self._committed(txn, asked, repeatable=txn.request is not None)
+            return await self._committed(at, txn, asked, repeatable=repeatable)
         except errors.ConflictError as wrong:
             raise errors.NoQuorumError(
                 "a large value was put aside for too long, and nothing was done"
             ) from wrong
         finally:
             await self._dropped(lease)  # what was committed is not on it any more
-            self._tidy_now_and_then()
+            self._tidy_now_and_then(at)
 
     async def _committed(
-        self, txn: commands.Txn, asked: messages.Message, *, repeatable: bool
+        self, at: keeping.Opened, txn: commands.Txn, asked: messages.Message, *, repeatable: bool
     ) -> port.TxnResult:
         answer = await self.gateway.call(messages.TXN, asked, messages.Txn, _SEND[repeatable])
         if not answer.succeeded:
-            return transactions.known(answer, self.ours)
+            return transactions.known(answer, at.ours)
         succeeded, done = transactions.branch(answer, txn)
         operations = txn.success if succeeded else txn.failure
         revision = answer.header.revision
         responses = [
-            await self._response(one, what, revision) for one, what in zip(operations, done, strict=True)
+            await _response(at.reader, one, what, revision)
+            for one, what in zip(operations, done, strict=True)
         ]
         return port.TxnResult(succeeded, revision, tuple(responses))
 
-    async def _response(
-        self, operation: commands.Operation, done: messages.Done, revision: int
-    ) -> port.Response:
-        match operation:
-            case commands.Put():
-                return port.PutDone()
-            case commands.Delete():
-                return port.Deleted(done.response_delete_range.deleted if done.response_delete_range else 0)
-            case commands.Range():
-                found = done.response_range or messages.Range()
-                return port.Ranged(await self.reader.items(found.kvs, revision), found.more)
-
-    async def _sure(self) -> None:
+    async def _sure(self) -> keeping.Opened:
         """After a call without an answer, a write is not begun before a majority answers: else nobody could tell its fate."""
+        at = await self.connected()
         if self.gateway.doubtful:
-            await self.reader.get(b"")
+            await at.reader.get(b"")
+        return at
 
     def watch(self, prefix: bytes, from_revision: int = 0) -> port.Watch:
         made = watching.EtcdWatch(self, prefix, from_revision)
@@ -133,12 +147,12 @@ class EtcdStore:
 
     # --- large values ---------------------------------------------------------------------------------------------------
 
-    async def _stage(self, parted: large.Parted) -> int:
+    async def _stage(self, at: keeping.Opened, parted: large.Parted) -> int:
         """Nothing of it is seen before the transaction; doing it twice changes nothing. Raises as a read does."""
         try:
             lease = await self.grant(STAGE_S)
             for number, piece in enumerate(parted.pieces):
-                put = transactions.put(self.root.piece(parted.group, number), piece, lease)
+                put = transactions.put(at.root.piece(parted.group, number), piece, lease)
                 asked = {"success": [put]}
                 await self.gateway.call(messages.TXN, asked, messages.Txn, gateway.Sending.REPEATABLE)
         except errors.UnknownOutcomeError as wrong:
@@ -151,21 +165,21 @@ class EtcdStore:
         except errors.TiercastError:
             return  # it ends by itself
 
-    def _tidy_now_and_then(self) -> None:
+    def _tidy_now_and_then(self, at: keeping.Opened) -> None:
         self._larges += 1
         if self._larges % TIDY_EVERY == 1 and (self._tidying is None or self._tidying.done()):
-            self._tidying = asyncio.ensure_future(keeping.tidy(self.gateway, self.ours))
+            self._tidying = asyncio.ensure_future(keeping.tidy(self.gateway, at.ours))
 
     # --- sessions and leases --------------------------------------------------------------------------------------------
 
     async def open_session(self) -> int:
-        await self._sure()
+        at = await self._sure()
         session = self._number()
-        asked = keeping.session_made(self.ours, session)
+        asked = keeping.session_made(at.ours, session)
         answer = await self.gateway.call(messages.TXN, asked, messages.Txn, gateway.Sending.REPEATABLE)
         if not answer.succeeded:
-            transactions.known(answer, self.ours)
-        await keeping.trim_sessions(self.gateway, self.ours, limits.STORE_SESSIONS)
+            transactions.known(answer, at.ours)
+        await keeping.trim_sessions(self.gateway, at.ours, limits.STORE_SESSIONS)
         return session
 
     async def grant(self, ttl_s: float) -> int:
@@ -205,7 +219,8 @@ class EtcdStore:
     # --- the store as a whole -------------------------------------------------------------------------------------------
 
     async def status(self) -> port.StoreStatus:
-        return await keeping.status(self.gateway, self.ours, self._compacted)
+        """Raises `NoQuorumError` where no member answers at all, or the first contact is still to come."""
+        return await keeping.status(self.gateway, (await self.connected()).ours, self._compacted)
 
     async def members(self) -> tuple[port.MemberStatus, ...]:
         return (await self.status()).members
@@ -223,6 +238,22 @@ class EtcdStore:
         raise errors.RefusedError(
             f"a store in etcd is not handed over to {len(members)} members", hint="see `etcdctl member add`"
         )
+
+    async def take_place(self, items: Iterable[port.KeyValue]) -> str:
+        """Begin a history of these keys below the prefix; the root of the one before it, which stays there, or nothing.
+
+        It is in force from one moment to the next, and whoever writes to the one before is refused from then on. Raises as
+        `connected`, and `ConflictError` where somebody else does the same.
+        """
+        prefix = self._access.address.prefix
+        before = await keeping.find(self.gateway, prefix, self._cluster)
+        guard = keys.Guard(keys.FORMAT, self._cluster, self._random.token(keeping.ROOT_BYTES))
+        made = keeping.Found(guard, 0 if before is None else before.revision)
+        self._opened = keeping.Opened.of(self.gateway, prefix, made)
+        await keeping.copied(self, items)
+        await keeping.put_in_force(self.gateway, self._opened.ours, self._cluster)
+        self._opened = None
+        return "" if before is None else before.guard.root
 
     async def close(self) -> None:
         if self._closed:
@@ -242,55 +273,14 @@ class EtcdStore:
         await self.close()
 
 
-async def replace(
-    used: access.Access,
-    *,
-    cluster: names.ClusterId,
-    clock: effects.Clock,
-    random: effects.Random,
-    items: Iterable[port.KeyValue],
-) -> str:
-    """Begin a history of these keys below the prefix; the root of the one before it, which stays there, or nothing.
-
-    It is in force from one moment to the next, and whoever writes to the one before is refused from then on. Raises as
-    `open_store`, and `ConflictError` where somebody else does the same.
-    """
-    through = gateway.Gateway(access.check(used), clock)
-    try:
-        before = await keeping.find(through, used.address.prefix, cluster)
-        guard = keys.Guard(keys.FORMAT, cluster, random.token(keeping.ROOT_BYTES))
-        made = keeping.Found(guard, 0 if before is None else before.revision)
-        store = EtcdStore(through, used, made, random)
-        await keeping.copied(store, items)
-        await keeping.put_in_force(through, store.ours, cluster)
-    finally:
-        await through.close()
-    return "" if before is None else before.guard.root
-
-
-async def open_store(
-    used: access.Access,
-    *,
-    cluster: names.ClusterId,
-    clock: effects.Clock,
-    random: effects.Random,
-    create: bool,
-) -> EtcdStore:
-    """Open the store of `cluster` below the prefix; with `create`, begin one where nothing stands yet.
-
-    Raises `NotFoundError`, `IdentityError` (another system's prefix, another cluster, another authority), `InUseError`
-    (foreign keys), `RefusedError` (a version that is not used), `UnauthenticatedError`, `NotAllowedError`, `NoQuorumError`.
-    """
-    through = gateway.Gateway(access.check(used), clock)
-    try:
-        found = await keeping.find(through, used.address.prefix, cluster)
-        if found is None and create:
-            guard = keys.Guard(keys.FORMAT, cluster, random.token(keeping.ROOT_BYTES))
-            found = await keeping.begin(through, used.address.prefix, guard)
-    except BaseException:
-        await through.close()
-        raise
-    if found is None:
-        await through.close()
-        raise errors.NotFoundError(f"there is no store below {used.address.prefix} in this etcd")
-    return EtcdStore(through, used, found, random)
+async def _response(
+    reader: reading.Reader, operation: commands.Operation, done: messages.Done, revision: int
+) -> port.Response:
+    match operation:
+        case commands.Put():
+            return port.PutDone()
+        case commands.Delete():
+            return port.Deleted(done.response_delete_range.deleted if done.response_delete_range else 0)
+        case commands.Range():
+            found = done.response_range or messages.Range()
+            return port.Ranged(await reader.items(found.kvs, revision), found.more)

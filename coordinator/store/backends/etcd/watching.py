@@ -14,7 +14,7 @@ import msgspec
 
 from coordinator import errors
 from coordinator.store import commands, port
-from coordinator.store.backends.etcd import gateway, keys, members, messages, reading
+from coordinator.store.backends.etcd import gateway, keeping, members, messages
 
 IDLE_S: Final = 2.0  # a frozen member's stream is as silent as one without changes: then it is looked at
 LOOK_S: Final = 1.0
@@ -32,8 +32,8 @@ class Owner(Protocol):
     """What a watch needs of its store."""
 
     gateway: gateway.Gateway
-    reader: reading.Reader
-    root: keys.Root
+
+    async def connected(self) -> keeping.Opened: ...
 
     def forget(self, watch: "EtcdWatch") -> None: ...
 
@@ -99,16 +99,17 @@ class EtcdWatch:
     async def _advance(self) -> port.Batch:
         while True:
             try:
+                at = await self._owner.connected()
                 if self._whole:
-                    return await self._snapshot()
+                    return await self._snapshot(at)
                 if self._stream is None:
-                    self._stream = await self._opened()
+                    self._stream = await self._opened(at)
                 events = await self._stream.changes()
                 if events is None:
                     self._drop()
                     self._whole = True
                 elif events:
-                    return await self._batch(events)
+                    return await self._batch(at, events)
             except _LOST:
                 self._drop()
                 await asyncio.sleep(AGAIN_S)
@@ -116,25 +117,25 @@ class EtcdWatch:
                 self._drop()
                 self._whole = True
 
-    async def _snapshot(self) -> port.Batch:
-        found = await self._owner.reader.scan(self._owner.reader.of_prefix(self._prefix))
+    async def _snapshot(self, at: keeping.Opened) -> port.Batch:
+        found = await at.reader.scan(at.reader.of_prefix(self._prefix))
         self._whole, self._seen = False, found.revision
         return port.Batch(found.revision, reset=found)
 
-    async def _batch(self, changes: list[messages.Change]) -> port.Batch:
+    async def _batch(self, at: keeping.Opened, changes: list[messages.Change]) -> port.Batch:
         made = []
         for change in changes:
             if change.type == "DELETE":
-                gone = port.KeyValue(self._owner.root.key(change.kv.key), b"", 0, change.kv.mod_revision, 0)
+                gone = port.KeyValue(at.root.key(change.kv.key), b"", 0, change.kv.mod_revision, 0)
                 made.append(port.Event(gone, deleted=True))
             else:
-                made.append(port.Event(await self._owner.reader.item(change.kv, change.kv.mod_revision)))
+                made.append(port.Event(await at.reader.item(change.kv, change.kv.mod_revision)))
         self._seen = changes[-1].kv.mod_revision
         return port.Batch(self._seen, tuple(made))
 
-    async def _opened(self) -> "_Stream":
+    async def _opened(self, at: keeping.Opened) -> "_Stream":
         """Behind a read that a majority has answered: a cluster that lost what was seen is not watched as if nothing were."""
-        root, through = self._owner.root, self._owner.gateway
+        root, through = at.root, self._owner.gateway
         await through.call(messages.RANGE, {"key": root.all, "count_only": True}, messages.Range)
         member = through.members.now
         if not member.known:
