@@ -130,12 +130,12 @@ class Tree:
     def connect(self, server: names.ServerId) -> None:
         """Its ServerShell dials in."""
         link = names.LinkId(len(self.links) + 1)
-        admission = self._mic.at.past.content.admissions[server].raw
+        admission = self._mic.at.past.content.admissions[server]
         hello = messages.Hello(
-            1, CLUSTER, messages.ChildKind.SHELL, "", 1, objects.Numbers(), "", admission, None
+            1, CLUSTER, messages.ChildKind.SHELL, "", 1, objects.Numbers(), "", admission.raw, None
         )
         self.links[server] = link
-        self.feed(events.Arrived(link, server))
+        self.feed(events.Arrived(link, server, events.Proof(admission.content.key_digest)))
         self.feed(events.Heard(link, hello))
 
     def ack(
@@ -143,11 +143,12 @@ class Tree:
         server: names.ServerId,
         level: messages.Level = messages.Level.READY,
         outcome: messages.Outcome = messages.Outcome.OK,
+        roles: tuple[messages.RoleAck, ...] = (),
     ) -> None:
-        """It acks the active revision."""
+        """It acks the active revision; `roles` are those in trouble."""
         self._epochs += 1
         content, epoch = self._mic.at.past.content, names.Epoch(1, self._epochs)
-        state = messages.AckState(content.version, content.digest, level, outcome, epoch)
+        state = messages.AckState(content.version, content.digest, level, outcome, epoch, roles=roles)
         self.feed(events.Heard(self.links[server], messages.Ack(state)))
 
     def leave(self, server: names.ServerId) -> None:

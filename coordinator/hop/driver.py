@@ -177,15 +177,11 @@ class Driver:
     def opened(self, made: link.Link, dial_number: int | None) -> None:
         """A link stands; called by its side."""
         self._links[made.id] = made
-        peer = (
-            made.peer.server_id
-            if isinstance(made.peer, peers.PeerIdentity)
-            else names.ServerId(str(made.peer))
-        )
+        peer, proof = _shown(made.peer)
         if dial_number is None:
-            self.feed(events.Arrived(made.id, peer))
+            self.feed(events.Arrived(made.id, peer, proof))
         else:
-            self.feed(events.Opened(dial_number, made.id, peer))
+            self.feed(events.Opened(dial_number, made.id, peer, proof))
 
     def closed(self, made: link.Link, reason: str) -> None:
         """A link has ended; called by its side."""
@@ -287,6 +283,12 @@ class Driver:
         for made in list(self._links.values()):
             made.close(reason)
             await made.lost()
+
+
+def _shown(peer: link.Peer) -> tuple[names.ServerId, events.Proof]:
+    if isinstance(peer, peers.PeerIdentity):
+        return peer.server_id, events.Proof(peer.key, peer.expired)
+    return names.ServerId(str(peer)), events.NO_PROOF
 
 
 def _add(total: link.Counters, more: link.Counters) -> None:

@@ -28,9 +28,17 @@ class Table:
         """When `flush` is due at the latest."""
         return self._flush_at
 
-    def linked(self, server: names.ServerId, ack: messages.AckState | None, now: float) -> None:
+    def linked(
+        self, server: names.ServerId, ack: messages.AckState | None, now: float, remark: str = ""
+    ) -> None:
         """The server's link is open; its hello carried `ack`, and what it said before is not what it says now."""
-        self._put(messages.Row(server, True, ack), now)
+        self._put(messages.Row(server, True, ack, remark), now)
+
+    def remarked(self, server: names.ServerId, remark: str, now: float) -> None:
+        """Something else is to be noted of its link."""
+        held = self.rows.get(server)
+        if held is not None and held.linked:
+            self._put(messages.Row(server, True, held.ack, remark), now)
 
     def unlinked(self, server: names.ServerId, now: float) -> None:
         """The server's link is gone; what it said last stays, as of then."""
@@ -41,7 +49,8 @@ class Table:
     def acked(self, server: names.ServerId, ack: messages.AckState, now: float) -> None:
         """The server said something newer."""
         held = self.rows.get(server)
-        self._put(messages.Row(server, True, _greater(None if held is None else held.ack, ack)), now)
+        remark = "" if held is None else held.remark
+        self._put(messages.Row(server, True, _greater(None if held is None else held.ack, ack), remark), now)
 
     def _put(self, row: messages.Row, now: float) -> None:
         if self.rows.get(row.server) == row:

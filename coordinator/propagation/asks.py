@@ -19,8 +19,13 @@ RAISE_BOOT = "boot"
 RETRY = "retry"
 """Asked of a ServerShell by its own machine, and by it of its nodes: try again what was refused or failed."""
 
-UPWARD_VERBS = frozenset({"servers.enroll", joining.JOIN, joining.LEAVE})
-"""What a child may have relayed to MIC, which decides by the token in it; nothing else goes up through a relay."""
+RENEW = "servers.renew"
+"""Asked by a ServerShell, relayed to MIC: another certificate; the request is signed by the key of the present one."""
+OF_EXPIRED = frozenset({RENEW})
+"""All that may be asked over a link whose certificate has run out."""
+
+UPWARD_VERBS = frozenset({"servers.enroll", joining.JOIN, joining.LEAVE, RENEW})
+"""What a child may have relayed to MIC, which decides by what stands in it; nothing else goes up through a relay."""
 UNREACHABLE = "unreachable"
 LOST = "lost"
 """The link went after the request had been sent: it may or may not have been done (I13)."""
@@ -168,6 +173,11 @@ class Asks:
         if owner.link is None:
             return (Answered(owner.id, code, data),)
         return self.answer(owner.link, owner.id, code, data)
+
+
+def refusal(link: names.LinkId, ask: messages.Ask) -> events.Send:
+    """To one who may not ask that at all; nothing of the request is kept."""
+    return events.Send((link,), messages.Answer(ask.id, "not_allowed", True, b""))
 
 
 def _parts(data: bytes) -> list[tuple[bytes, bool]]:

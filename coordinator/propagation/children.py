@@ -8,7 +8,10 @@ from collections.abc import Callable
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import messages, objects, scopes
+from coordinator.propagation import events, messages, objects, scopes
+
+EXPIRED = "certificate expired: it may only receive, ack and renew"
+TWINS = "two machines with one identity"
 
 
 class Admit(msgspec.Struct, frozen=True):
@@ -17,6 +20,8 @@ class Admit(msgspec.Struct, frozen=True):
     scope: scopes.Scope
     server: names.ServerName
     """Name of the server it speaks for."""
+    expired: bool = False
+    """Its certificate has run out: of what its scope allows it may only receive, ack and renew."""
 
 
 class Refuse(msgspec.Struct, frozen=True):
@@ -26,7 +31,7 @@ class Refuse(msgspec.Struct, frozen=True):
     retry_after_s: float = limits.BACKOFF_CLAMP_MIN_S
 
 
-Gate = Callable[[names.ServerId, messages.Hello], Admit | Refuse]
+Gate = Callable[[names.ServerId, messages.Hello, events.Proof], Admit | Refuse]
 
 
 class Child(msgspec.Struct):
@@ -44,10 +49,25 @@ class Child(msgspec.Struct):
     """Heartbeats in a row that showed a gap."""
     holds: str = ""
     """Digest of the body it has accepted."""
+    proof: events.Proof = events.NO_PROOF
+    doubled: bool = False
+    """Another machine with the same identity took this link's place, or gave way to it, lately."""
+
+    @property
+    def remark(self) -> str:
+        """What is to be told of this link upwards."""
+        found = [EXPIRED] if self.admit.expired else []
+        return "; ".join([*found, TWINS] if self.doubled else found)
 
 
 class ChildUp(msgspec.Struct, frozen=True):
     """Output: a child is linked (its hello may have carried an ack)."""
+
+    link: names.LinkId
+
+
+class ChildRemarked(msgspec.Struct, frozen=True):
+    """Output: what is to be remarked of a linked child is something else now."""
 
     link: names.LinkId
 

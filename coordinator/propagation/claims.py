@@ -33,7 +33,9 @@ def fitting_rows(rows: tuple[messages.Row, ...]) -> tuple[messages.Row, ...]:
 
 def _fitting_row(row: messages.Row) -> messages.Row:
     ack = None if row.ack is None else fitting(row.ack)
-    return row if ack is row.ack else msgspec.structs.replace(row, ack=ack)
+    remark = row.remark[: limits.DETAIL_CHARACTERS]
+    same = ack is row.ack and remark == row.remark
+    return row if same else msgspec.structs.replace(row, ack=ack, remark=remark)
 
 
 def _cut(state: messages.AckState, roles: int) -> messages.AckState:
@@ -42,6 +44,7 @@ def _cut(state: messages.AckState, roles: int) -> messages.AckState:
         and len(state.code) <= CODE_CHARACTERS
         and len(state.detail) <= limits.DETAIL_CHARACTERS
         and len(state.roles) <= roles
+        and len(state.issuer) <= CODE_CHARACTERS
         and (not state.roles or all(_fits(one) for one in state.roles))
     ):
         return state
@@ -51,6 +54,7 @@ def _cut(state: messages.AckState, roles: int) -> messages.AckState:
         code=state.code[:CODE_CHARACTERS],
         detail=state.detail[: limits.DETAIL_CHARACTERS],
         roles=tuple(_cut_role(one) for one in state.roles[:roles]),
+        issuer=state.issuer[:CODE_CHARACTERS],
     )
 
 

@@ -94,6 +94,8 @@ class Facts(msgspec.Struct):
     sync: Sync = Sync.UNKNOWN
     reachable: bool = False
     """As counted."""
+    remark: str = ""
+    """What its parent notes about its link, while there is one."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -190,6 +192,7 @@ class Convergence:
         else:
             facts.links.pop(link, None)
             self._by_link.get(link, {}).pop(server, None)
+        facts.remark = row.remark if row.linked else ""
         self._judge(server, facts, now)
 
     def rows(self, link: names.LinkId, full: bool, rows: Iterable[messages.Row], now: float) -> None:
@@ -286,7 +289,7 @@ class Convergence:
         """How far a linked server is."""
         moving = Sync.LEAVING if leaving else Sync.APPLYING
         if ack is None or (ack.version, ack.digest) != (self.version, self.digest):
-            return moving
+            return Sync.STALE if ack is not None and ack.code == messages.STALE else moving
         if ack.outcome is messages.Outcome.REFUSED:
             return Sync.STALE
         if ack.outcome is messages.Outcome.FAILED:
@@ -322,7 +325,13 @@ class Convergence:
         return Summary(state, ready, self._reachable, len(self.asked))
 
     def reason(self, server: names.ServerId) -> str:
-        """Why a server is not there, as a sentence part."""
+        """Why a server is not there, as a sentence part; what its parent remarks of it, and it of itself, comes first."""
+        facts = self.facts[server]
+        said = facts.ack.detail if facts.ack is not None and facts.links and _remarks(facts.ack) else ""
+        parts = (facts.remark if facts.links else "", said, self._why(server))
+        return "; ".join(dict.fromkeys(part for part in parts if part))
+
+    def _why(self, server: names.ServerId) -> str:
         facts = self.facts[server]
         ack = facts.ack
         match facts.sync:
@@ -334,12 +343,22 @@ class Convergence:
                 return "nothing heard of it yet"
             case Sync.PENDING:
                 return "no link"
-            case _ if ack is not None and ack.version == self.version and (ack.code or ack.detail):
+            case _ if (
+                ack is not None
+                and ack.version == self.version
+                and (ack.code or ack.detail)
+                and not _remarks(ack)
+            ):
                 return f"{ack.code}: {ack.detail}" if ack.detail else ack.code
             case _ if ack is None or ack.version != self.version:
                 return "no link, expected back" if not facts.links else "has not taken it yet"
             case _:
                 return f"{ack.level.word}, not {'released' if facts.sync is Sync.LEAVING else 'ready'} yet"
+
+
+def _remarks(ack: messages.AckState) -> bool:
+    """Whether code and detail say something beside how far it is."""
+    return ack.outcome is messages.Outcome.OK and bool(ack.code)
 
 
 def _oldest(ack: messages.AckState, before: names.Version) -> names.Version:

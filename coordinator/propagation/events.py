@@ -24,12 +24,25 @@ class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
 
+class Proof(msgspec.Struct, frozen=True):
+    """What the handshake has shown of the peer beside its id."""
+
+    key: str = ""
+    """Digest of the public key that it holds, as an admission names it; empty where there was no TLS."""
+    expired: bool = False
+    """Its certificate had run out: it may only receive, ack and renew."""
+
+
+NO_PROOF = Proof()
+
+
 class Opened(msgspec.Struct, frozen=True):
     """The dial numbered `dial` succeeded; TLS says the parent is `peer`."""
 
     dial: int
     link: names.LinkId
     peer: names.ServerId
+    proof: Proof = NO_PROOF
 
 
 class DialFailed(msgspec.Struct, frozen=True):
@@ -44,6 +57,7 @@ class Arrived(msgspec.Struct, frozen=True):
 
     link: names.LinkId
     peer: names.ServerId
+    proof: Proof = NO_PROOF
 
 
 class Heard(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator import errors, limits, names
 from coordinator.config import expansion, model
-from coordinator.propagation import messages, mirror, objects, publisher
+from coordinator.propagation import events, messages, mirror, objects, publisher
 from coordinator.trust import signing
 
 NOT_READY_S = 0.5  # a relay that has nothing yet will have it soon
@@ -70,7 +70,13 @@ def admission_of(
     return best
 
 
-def judge(table: Table, situation: Situation, peer: names.ServerId, hello: messages.Hello) -> Verdict:
+def judge(
+    table: Table,
+    situation: Situation,
+    peer: names.ServerId,
+    hello: messages.Hello,
+    proof: events.Proof = events.NO_PROOF,
+) -> Verdict:
     """By the table of this kind of parent."""
     if peer in situation.keyring.revoked:
         return publisher.Refuse("this identity is revoked", 30.0)
@@ -79,10 +85,15 @@ def judge(table: Table, situation: Situation, peer: names.ServerId, hello: messa
         return publisher.Refuse("unknown server", 5.0)
     if admission.state is objects.AdmissionState.EXPELLED:
         return publisher.Refuse("this server is expelled", 30.0)
+    if not admission.names_key(proof.key):
+        return publisher.Refuse("it holds another key than its admission names", limits.BACKOFF_CLAMP_MAX_S)
     row = table.get(hello.kind)
     if row is None:
         return publisher.Refuse(f"no {hello.kind} is served here", 5.0)
-    return row(situation, admission, hello)
+    verdict = row(situation, admission, hello)
+    if isinstance(verdict, publisher.Admit) and proof.expired:
+        return msgspec.structs.replace(verdict, expired=True)
+    return verdict
 
 
 def _shell(_situation: Situation, admission: objects.Admission, hello: messages.Hello) -> Verdict:

@@ -41,6 +41,9 @@ Check = Callable[[bytes], Refusal | None]
 """The tier's own look at a body, with the same limits as at upload; pure."""
 
 
+_COMPLAINTS = 8  # of one link; a parent that invents reasons costs no more
+
+
 class _Wanted(msgspec.Struct):
     """A verified target on its way in, waiting for record or body."""
 
@@ -86,6 +89,12 @@ class Intake:
         self._ticket = 0
         self._wanted: _Wanted | None = None
         self._refused: names.Serial | None = None
+        self._distrusted: dict[names.LinkId, dict[str, None]] = {}
+
+    @property
+    def distrust(self) -> str:
+        """Why objects that came over a link that stands were refused; empty where none were."""
+        return next((why for told in self._distrusted.values() for why in reversed(told)), "")
 
     @property
     def busy(self) -> bool:
@@ -107,8 +116,7 @@ class Intake:
             try:
                 signed = mirror.verify(raw, self.keyring)
             except errors.SignatureError as problem:
-                if not outputs:  # one line for an offer, however many are in it
-                    outputs.append(_warning("object refused", link, problem.message))
+                outputs += self._complain("object refused", link, problem.message)
                 continue
             if isinstance(signed, mirror.SignedAdmission) and (below or missing):
                 continue
@@ -122,6 +130,16 @@ class Intake:
             outputs += self._piece(link, offer.body)
         return (*outputs, *self._pull(), *self._flush())
 
+    def _complain(self, phrase: str, link: names.LinkId, detail: str) -> list[Output]:
+        """Told once per link and reason, however often it is offered; remembered as long as the link stands."""
+        told, why = self._distrusted.setdefault(link, {}), f"{phrase}: {detail}"
+        if why in told:
+            return []
+        if len(told) >= _COMPLAINTS:
+            del told[next(iter(told))]
+        told[why] = None
+        return [_warning(phrase, link, detail)]
+
     def _admitted(self) -> names.Serial:
         """The greatest admission that was taken, durable or not yet."""
         taken = [one for group in self._staged.values() for one in group] + list(self._storing or ())
@@ -131,7 +149,10 @@ class Intake:
     def _consider(self, link: names.LinkId, signed: mirror.AnySigned) -> list[Output]:
         match signed:
             case mirror.SignedTrust():
-                if signed.content.serial > self.content.trust.content.serial:
+                held, new = self.content.trust, signed.content.serial
+                if new == held.content.serial and held.raw and signed.raw != held.raw:
+                    return self._complain("two trusts of one number", link, f"seq {new.seq}")
+                if new > held.content.serial:
                     self.keyring = signing.Keyring(self.keyring.cluster, signed.content)
                     self._stage(signed)
             case mirror.SignedAdmission():
@@ -147,7 +168,7 @@ class Intake:
             return []
         held = self.content.admissions.get(signed.content.server_id)
         if held is not None and held.content.serial == signed.content.serial and held.raw != signed.raw:
-            return [_warning("two admissions of one number", link, signed.content.server_id)]
+            return self._complain("two admissions of one number", link, signed.content.server_id)
         if held is None or signed.content.serial > held.content.serial:
             self._stage(signed)
         return []
@@ -157,19 +178,21 @@ class Intake:
             self._wanted = None
         new, held = signed.content, self._newest_target()
         if new.version < self._floor:
-            return [_warning("target older than accepted", link, f"got {new.version}, have {self._floor}")]
+            return self._complain(
+                "target older than accepted", link, f"got {new.version}, have {self._floor}"
+            )
         if held is not None:
             old = held.content
             if new.serial == old.serial and signed.raw != held.raw:
-                return [_warning("two targets of one number", link, f"seq {new.seq}")]
+                return self._complain("two targets of one number", link, f"seq {new.seq}")
             if new.serial <= old.serial:
                 return []
             if new.version < old.version:
-                return [
-                    _warning("target older than accepted", link, f"got {new.version}, have {old.version}")
-                ]
+                return self._complain(
+                    "target older than accepted", link, f"got {new.version}, have {old.version}"
+                )
             if new.version == old.version and new.active.digest != old.active.digest:
-                return [_warning("two digests of one revision", link, str(new.version))]
+                return self._complain("two digests of one revision", link, str(new.version))
         if new.serial != self._refused:
             self._wanted = _Wanted(link, signed)
         return []
@@ -204,7 +227,7 @@ class Intake:
             record = held
         if record is None or record.content.digest != target.active.digest:
             self._wanted = None
-            return [_warning("target without its record", link, str(target.version))]
+            return self._complain("target without its record", link, str(target.version))
         if record.content.size_bytes > limits.DOCUMENT_BYTES:
             return self._refuse(Refusal("too_large", f"body of {record.content.size_bytes} bytes"))
         wanted.record = record
@@ -328,6 +351,7 @@ class Intake:
 
     def gone(self, link: names.LinkId) -> None:
         """What was on its way over `link` will not come."""
+        self._distrusted.pop(link, None)
         if self._wanted is not None and self._wanted.link == link:
             self._wanted = None
 

@@ -85,9 +85,9 @@ class Master:
         self._raises = 0
         self._keyring = signing.Keyring(cluster, served.content.trust.content)
 
-    def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+    def _gate(self, peer: names.ServerId, hello: messages.Hello, proof: events.Proof) -> gates.Verdict:
         situation = gates.Situation(self.served.content, self._keyring, self.served.expanded)
-        return gates.judge(gates.MIC, situation, peer, hello)
+        return gates.judge(gates.MIC, situation, peer, hello, proof)
 
     @property
     def deadline(self) -> float:
@@ -112,6 +112,8 @@ class Master:
         """Inputs of the children's links, and time."""
         outputs: list[Output] = []
         match event:
+            case events.Heard(link, messages.Ask() as ask) if self._barred(link, ask):
+                outputs.append(asks.refusal(link, ask))
             case events.Heard(link, messages.Ask() as ask) if link in self.publisher.children:
                 outputs += self._through(self.asks.asked(link, ask, most_bytes=self._most(link)), now)
             case events.Heard(link, messages.Answer() as answer) if link in self.publisher.children:
@@ -129,6 +131,9 @@ class Master:
         if self._drain.over(self.publisher.children.values(), self.served.content.version, now):
             outputs.append(Drained())
         return tuple(outputs)
+
+    def _barred(self, link: names.LinkId, ask: messages.Ask) -> bool:
+        return link in self.publisher.children and not self.publisher.may_ask(link, ask.verb)
 
     def answer(
         self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
@@ -169,10 +174,11 @@ class Master:
         outputs: list[Output] = []
         for one in inner:
             match one:
-                case publisher.ChildUp(link) | publisher.ChildAck(link):
+                case publisher.ChildUp(link) | publisher.ChildAck(link) | publisher.ChildRemarked(link):
                     child = self.publisher.children[link]
                     if child.hello.kind is messages.ChildKind.SHELL:  # nobody else speaks for a server
-                        outputs += self._told(link, messages.Row(child.peer, True, child.ack), now)
+                        row = messages.Row(child.peer, True, child.ack, child.remark)
+                        outputs += self._told(link, row, now)
                 case publisher.ChildDown(child):
                     self.convergence.link_down(child.link, now)
                 case publisher.ChildRollup(link, rollup):
@@ -211,8 +217,12 @@ class Master:
         return believed
 
     def _site(self, server: names.ServerId) -> names.SiteName | None:
+        """Of one that counts: nobody speaks for a server that is out, whatever its acks say."""
         admission = self.served.content.admissions.get(server)
-        return None if admission is None else admission.content.site
+        if admission is None or server in self._keyring.revoked:
+            return None
+        out = admission.content.state is objects.AdmissionState.EXPELLED
+        return None if out else admission.content.site
 
     def _told(self, link: names.LinkId, row: messages.Row, now: float) -> tuple[Output, ...]:
         self.convergence.row(link, row, now)

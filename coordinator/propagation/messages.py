@@ -38,6 +38,14 @@ class Outcome(enum.StrEnum):
     FAILED = "failed"
 
 
+STALE = "stale"
+"""Code of the ack of a server that is linked and has had no sign of life of MIC, or not what it speaks of, for too long."""
+REFUSES = "objects_refused"
+"""Code of the ack of a server whose parent shows it objects that do not verify; it runs on with the last good ones."""
+EXPIRED = "certificate_expired"
+"""Code of the ack of a server whose certificate has run out and is not renewed yet."""
+
+
 class ChildKind(enum.StrEnum):
     """What a child is; decides what it may see and say."""
 
@@ -78,6 +86,10 @@ class AckState(msgspec.Struct, frozen=True, array_like=True):
     detail: str = ""
     roles: tuple[RoleAck, ...] = ()
     """Of a server: those in trouble, at most `limits.ACK_ROLES`; of a node: all of them."""
+    holds: objects.Numbers = objects.Numbers()
+    """Of a server: the signed objects that it keeps durably; old keys are given up by it."""
+    issuer: str = ""
+    """Of a server: which CA its certificate is of (`signing.root_id`)."""
 
 
 class Row(msgspec.Struct, frozen=True, array_like=True):
@@ -86,6 +98,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     server: names.ServerId
     linked: bool
     ack: AckState | None
+    remark: str = ""
+    """What the relay itself notes about this link; empty where all is well."""
 
 
 class Frame(msgspec.Struct, frozen=True, array_like=True):

@@ -95,6 +95,12 @@ class Admission(msgspec.Struct, frozen=True, array_like=True):
     site: names.SiteName
     """Empty while parked."""
     parents: tuple[ParentAddress, ...]
+    former: str = ""
+    """Digest of the key before this one, which counts until the server has said that it uses the new one."""
+
+    def names_key(self, digest: str) -> bool:
+        """Whether a peer that holds this key may be this server; where no key is pinned the id alone counts."""
+        return not self.key_digest or digest in {self.key_digest, self.former or self.key_digest}
 
     @property
     def serial(self) -> names.Serial:

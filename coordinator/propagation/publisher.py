@@ -12,6 +12,7 @@ import msgspec
 
 from coordinator import limits, names
 from coordinator.propagation import (
+    asks,
     bodies,
     children,
     claims,
@@ -31,6 +32,7 @@ Refuse = children.Refuse
 Gate = children.Gate
 Child = children.Child
 ChildUp = children.ChildUp
+ChildRemarked = children.ChildRemarked
 ChildDown = children.ChildDown
 ChildAck = children.ChildAck
 ChildRollup = children.ChildRollup
@@ -43,6 +45,7 @@ Output = (
     | events.Close
     | events.Note
     | ChildUp
+    | ChildRemarked
     | ChildDown
     | ChildAck
     | ChildRollup
@@ -71,7 +74,7 @@ class Publisher:
         self._epochs: dict[names.ServerId, names.Epoch] = {}
         """The greatest that each server has spoken under."""
         self._waiting: dict[names.LinkId, float] = {}
-        self._peers: dict[names.LinkId, names.ServerId] = {}
+        self._peers: dict[names.LinkId, events.Arrived] = {}
         self._bodies = pieces.Pieces(shelf)
         self._twins = twins.Twins()
         self._look_at = 0.0
@@ -145,12 +148,17 @@ class Publisher:
                 return self._tick(now)
             case events.Arrived():
                 self._waiting[event.link] = now
-                self._peers[event.link] = event.peer
+                self._peers[event.link] = event
                 return ()
             case events.Gone():
                 return self._gone(event.link, event.reason)
             case _:
                 return ()
+
+    def may_ask(self, link: names.LinkId, verb: str) -> bool:
+        """Whether that child may ask anything of this kind at all; which verbs there are is each tier's own table."""
+        child = self.children.get(link)
+        return child is not None and (not child.admit.expired or verb in asks.OF_EXPIRED)
 
     def owns(self, link: names.LinkId) -> bool:
         """Whether that link came from a child."""
@@ -167,6 +175,9 @@ class Publisher:
         for child in list(self.children.values()):
             if now - child.heard > limits.SILENT_S:
                 outputs += self._drop(child.link, "silent")
+            elif child.doubled and not self._twins.doubled(_key(child), now):
+                child.doubled = False
+                outputs.append(ChildRemarked(child.link))
         if now >= self._beat_at:
             self._beat_at = now + limits.HEARTBEAT_S
             outputs += self._beat()
@@ -186,8 +197,8 @@ class Publisher:
     def _greet(self, link: names.LinkId, frame: messages.AnyFrame, now: float) -> tuple[Output, ...]:
         if not isinstance(frame, messages.Hello):
             return self._drop(link, f"{type(frame).__name__.lower()} before hello")
-        peer = self._peers[link]
-        verdict = self._judge(peer, frame)
+        peer, proof = self._peers[link].peer, self._peers[link].proof
+        verdict = self._judge(peer, frame, proof)
         if isinstance(verdict, Refuse):
             bye = messages.Bye(verdict.reason, verdict.retry_after_s)
             facts = {"peer": peer, "kind": frame.kind.value, "reason": verdict.reason}
@@ -198,7 +209,8 @@ class Publisher:
             outputs += self._displaced(older, frame, now)
         del self._waiting[link]
         ack = None if frame.ack is None else _claimed(verdict.scope, frame.ack)
-        child = Child(link, peer, frame, verdict, frame.numbers, now, ack, holds=frame.base)
+        child = Child(link, peer, frame, verdict, frame.numbers, now, ack, holds=frame.base, proof=proof)
+        child.doubled = self._twins.doubled(_key(child), now)
         child.sent = offering.sent_at_first(self.content, frame)
         self.children[link] = child
         own = self.content.admissions.get(self._server_id)
@@ -215,7 +227,7 @@ class Publisher:
 
     def _displaced(self, older: Child, hello: messages.Hello, now: float) -> tuple[Output, ...]:
         dropped = self._drop(older.link, "the same child came again")
-        if not self._twins.taken_over((older.peer, hello.kind, hello.name), older.heard, now):
+        if not self._twins.taken_over(_key(older), older.heard, now):
             return dropped
         facts: dict[str, str | int] = {
             "peer": older.peer,
@@ -225,7 +237,7 @@ class Publisher:
         facts |= {"name": hello.name, "boots": f"{older.hello.boot} and {hello.boot}"}
         return (events.Note(events.Severity.WARNING, "two machines with one identity", facts), *dropped)
 
-    def _judge(self, peer: names.ServerId, hello: messages.Hello) -> Admit | Refuse:
+    def _judge(self, peer: names.ServerId, hello: messages.Hello, proof: events.Proof) -> Admit | Refuse:
         if hello.cluster != self._cluster:
             return Refuse(
                 f"another cluster (got {hello.cluster[:32]}, have {self._cluster})",
@@ -234,10 +246,10 @@ class Publisher:
         if abs(hello.protocol - messages.PROTOCOL) > 1:
             reason = f"protocol too far away (got {hello.protocol}, have {messages.PROTOCOL})"
             return Refuse(reason, limits.BACKOFF_CLAMP_MAX_S)
-        return self._gate(peer, hello)
+        return self._gate(peer, hello, proof)
 
     def _regate(self, child: Child) -> tuple[Output, ...]:
-        verdict = self._judge(child.peer, child.hello)
+        verdict = self._judge(child.peer, child.hello, child.proof)
         if isinstance(verdict, Admit):
             child.admit = verdict
             return ()
@@ -283,7 +295,7 @@ class Publisher:
 
     def _given(self, child: Child, frame: messages.Offer | messages.Chunk) -> tuple[Output, ...]:
         """From a child that is ahead of us."""
-        if child.admit.scope not in scopes.OFFERS:
+        if child.admit.scope not in scopes.OFFERS or child.admit.expired:
             return ()
         if isinstance(frame, messages.Chunk):
             return (UpwardChunk(child.link, frame),)
@@ -309,6 +321,8 @@ class Publisher:
     def _rolled(self, child: Child, rollup: messages.Rollup) -> tuple[Output, ...]:
         if child.admit.scope not in scopes.ROLLS_UP or rollup.seq <= child.rollup_seq:
             return ()
+        if child.admit.expired:
+            return ()  # it speaks of others with a certificate that has run out
         if not rollup.full and rollup.seq != child.rollup_seq + 1:
             return ()  # a gap: the next heartbeats show it, and the whole is asked for
         child.rollup_seq = rollup.seq
@@ -328,7 +342,8 @@ class Publisher:
             told = 0 if child.ack is None else child.ack.epoch.seq
         lost = beat.numbers.trust < child.sent.trust or beat.numbers.admission < child.sent.admission
         behind = lost or (beat.numbers.target < child.sent.target and not _refuses(child, self.content))
-        deaf = beat.told != told
+        heeded = child.admit.scope is not Scope.EVERYTHING or not child.admit.expired
+        deaf = heeded and beat.told != told
         child.missing = child.missing + 1 if behind or deaf else 0
         if child.missing < 2:
             return ()
@@ -352,6 +367,10 @@ class Publisher:
         self._bodies.gone(link)
         child = self.children.pop(link, None)
         return () if child is None else (ChildDown(child, reason),)
+
+
+def _key(child: Child) -> twins.Key:
+    return child.peer, child.hello.kind, child.hello.name
 
 
 def _same_child(child: Child, peer: names.ServerId, hello: messages.Hello) -> bool:

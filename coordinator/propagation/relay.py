@@ -80,13 +80,13 @@ class Relay:
         """What is mirrored, durably."""
         return self.intake.content
 
-    def _gate(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+    def _gate(self, peer: names.ServerId, hello: messages.Hello, proof: events.Proof) -> gates.Verdict:
         content = self.intake.content
         own = content.admissions.get(self.subscriber.me.server_id)
         site = None if own is None else own.content.site
         # No row of an IC's table asks the document, and to expand it here would hold up everybody below.
         situation = gates.Situation(content, self.intake.keyring, None, site)
-        return gates.judge(gates.IC, situation, peer, hello)
+        return gates.judge(gates.IC, situation, peer, hello, proof)
 
     @property
     def deadline(self) -> float:
@@ -115,6 +115,8 @@ class Relay:
 
     def _heard(self, event: events.Heard, now: float) -> tuple[_Inner, ...]:
         link, frame = event.link, event.frame
+        if isinstance(frame, messages.Ask) and self._barred(link, frame):
+            return (asks.refusal(link, frame),)
         if isinstance(frame, messages.Ask) and self._known(link):
             return self.asks.asked(link, frame)
         if isinstance(frame, messages.Answer) and self._known(link):
@@ -149,6 +151,9 @@ class Relay:
         """Whether both ends have greeted each other; before that nothing is asked."""
         return link in self.publisher.children or link == self.subscriber.link
 
+    def _barred(self, link: names.LinkId, ask: messages.Ask) -> bool:
+        return link in self.publisher.children and not self.publisher.may_ask(link, ask.verb)
+
     def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
         return self.publisher if self.publisher.owns(link) else self.subscriber
 
@@ -181,6 +186,9 @@ class Relay:
                 self.table.tell_all(now)
             case publisher.ChildUp() | publisher.ChildDown():
                 self._child(one, now)
+            case publisher.ChildRemarked(link):
+                child = self.publisher.children[link]
+                self.table.remarked(child.peer, child.remark, now)
             case publisher.UpwardOffer(link, offer):
                 return self.intake.offered(link, offer, below=True)
             case publisher.UpwardChunk(link, chunk):
@@ -212,7 +220,7 @@ class Relay:
                 self.table.unlinked(child.peer, now)
 
     def _child_up(self, child: publisher.Child, now: float) -> None:
-        self.table.linked(child.peer, child.ack, now)
+        self.table.linked(child.peer, child.ack, now, child.remark)
         if child.ack is None or not _settled(child.ack, self.content.version):
             self._unanswered[child.peer] = None
 

@@ -13,7 +13,7 @@ import enum
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.propagation import events, intake, messages, mirror, objects, wire
+from coordinator.propagation import events, freshness, intake, messages, mirror, objects, wire
 
 DIALLING_S = limits.BACKOFF_CLAMP_MIN_S + limits.DIAL_TIMEOUT_S + limits.SILENT_S
 """The longest wait before a dial, the dial, and a margin: an attempt that has no answer by then never gets one."""
@@ -92,6 +92,7 @@ class _Try(msgspec.Struct):
     """Heartbeats in a row that spoke of less."""
     shown: messages.AckState | None = None
     """The ack that our hello carried."""
+    proof: events.Proof = events.NO_PROOF
 
 
 class Subscriber:
@@ -104,10 +105,8 @@ class Subscriber:
         self.ack: messages.AckState | None = None
         self.told = 0
         self.parents: tuple[events.Parent, ...] = ()
-        self.fresh = b""
-        self.fresh_at: float | None = None
-        self._fresh_order = (0, 0, 0)
-        self._since: float | None = None
+        self.freshness = freshness.Freshness()
+        self._false_sign = ""
         self._main: _Try | None = None
         self._candidate: _Try | None = None
         self._candidate_at = 0.0
@@ -133,16 +132,15 @@ class Subscriber:
         return main.parent if main is not None and main.phase is _Phase.LINKED else None
 
     def stale_since(self, now: float) -> float | None:
-        """Monotonic second of the last sign of life (or of the beginning), if that is over `STALE_S` ago."""
-        last = self.fresh_at if self.fresh_at is not None else self._since
-        return last if last is not None and now - last > limits.STALE_S else None
+        """As `Freshness.stale_since`."""
+        return self.freshness.stale_since(now)
 
     def follow(self, parents: tuple[events.Parent, ...], now: float) -> tuple[Output, ...]:
         """Another list of parents, best first; the present link stays until a better one is open."""
         if parents == self.parents:
             return ()
         self.parents = parents
-        self._since = now if self._since is None else self._since
+        self.freshness.since = now if self.freshness.since is None else self.freshness.since
         self._next, self._round, self._not_before = 0, 0, now
         self._candidate_at = now
         self._hurry = True
@@ -165,7 +163,7 @@ class Subscriber:
             case events.Heard():
                 return self._heard(event, now)
             case events.Stored():
-                return self.intake.stored(event.ticket)
+                return (*self.intake.stored(event.ticket), *self._banish(now))
             case events.Tick():
                 return self._tick(now)
             case events.Opened():
@@ -196,11 +194,21 @@ class Subscriber:
                 outputs += self._drop(attempt, "no welcome", now)
             elif attempt.phase is _Phase.DIALLING and now - attempt.since > DIALLING_S:
                 self._forget(attempt, now)
+        mine, spoken = self.intake.content.numbers, self.freshness.spoken
+        self.freshness.compare(mine, refusing=self.intake.refusing(spoken.target), now=now)
         if self.link is not None and now >= self._beat_at:
             self._beat_at = now + limits.HEARTBEAT_S
             beat = messages.Heartbeat(b"", self.intake.content.numbers, self.told)
             outputs += [*self.send(beat), *self.intake.nudge()]
         return (*outputs, *self._seek(now))
+
+    def _banish(self, now: float) -> tuple[Output, ...]:
+        """Trust has changed: a parent that it revokes is left at once."""
+        revoked, outputs = self.intake.keyring.revoked, list[Output]()
+        for attempt in (self._main, self._candidate):
+            if attempt is not None and attempt.phase is not _Phase.DIALLING and attempt.peer in revoked:
+                outputs += self._drop(attempt, "the parent's identity is revoked", now)
+        return (*outputs, *self._seek(now)) if outputs else ()
 
     # --- dialling -------------------------------------------------------------------------------------------------
 
@@ -258,6 +266,7 @@ class Subscriber:
         if attempt is None:
             return (events.Close(event.link, "not wanted any more"),)
         attempt.phase, attempt.link, attempt.peer = _Phase.GREETING, event.link, event.peer
+        attempt.proof = event.proof
         attempt.since = now
         hello = self._hello()
         attempt.shown = hello.ack
@@ -404,6 +413,8 @@ class Subscriber:
         admission = signed.content
         if admission.server_id != attempt.peer or admission.server_id in self.intake.keyring.revoked:
             return f"admission of another server (got {admission.name})"
+        if not admission.names_key(attempt.proof.key):
+            return f"the parent holds another key than its admission names (got {admission.name})"
         if admission.state is not objects.AdmissionState.PLACED:
             return f"parent is {admission.state} (got {admission.name})"
         if attempt.parent.server and admission.name != attempt.parent.server:
@@ -440,13 +451,12 @@ class Subscriber:
         return tuple(outputs)
 
     def _freshen(self, raw: bytes, now: float) -> tuple[Output, ...]:
-        if raw == self.fresh:
-            return ()  # most heartbeats bring the sign known already: nothing to verify
         try:
-            fresh = objects.decode_fresh(self.intake.keyring.verify(raw, objects.Kind.FRESH))
+            newer = self.freshness.heard(raw, self.intake.keyring, now)
         except (errors.SignatureError, msgspec.DecodeError, UnicodeDecodeError) as problem:
-            return (events.Note(events.Severity.WARNING, "sign of life refused", {"detail": str(problem)}),)
-        if fresh.order <= self._fresh_order:
-            return ()
-        self._fresh_order, self.fresh, self.fresh_at = fresh.order, raw, now
-        return (Freshened(raw),)
+            told, self._false_sign = self._false_sign, str(problem)
+            if told == self._false_sign:
+                return ()  # with every heartbeat: once is enough
+            note = {"detail": self._false_sign}
+            return (events.Note(events.Severity.WARNING, "sign of life refused", note),)
+        return (Freshened(raw),) if newer else ()

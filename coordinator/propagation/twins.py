@@ -28,10 +28,17 @@ class Twins:
         self._forget(now)
         times = (*self._taken.get(key, ()), now)[-TAKEN_OVER - 1 :]
         self._taken[key] = times
-        if len(times) <= TAKEN_OVER or key in self._told:
+        if len(times) <= TAKEN_OVER:
+            return False
+        if key in self._told:
             return False
         self._told[key] = now
         return True
+
+    def doubled(self, key: Key, now: float) -> bool:
+        """Whether this child has taken its own place too often lately."""
+        self._forget(now)
+        return len(self._taken.get(key, ())) > TAKEN_OVER
 
     def _forget(self, now: float) -> None:
         self._told = {key: at for key, at in self._told.items() if now - at < WINDOW_S}

@@ -5,6 +5,7 @@ with the cluster, in one URI; a web certificate has no such URI and no client pu
 """
 
 import datetime as dt
+import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ BACKDATED_S = (
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # no space: the peer of a Unix socket is called `process N`
 
-_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, exceptions.UnsupportedAlgorithm)
+UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, exceptions.UnsupportedAlgorithm)
 """What the library raises on keys and certificates that are none of ours."""
 
 _Extensions = list[tuple[x509.ExtensionType, bool]]
@@ -53,6 +54,14 @@ def public_pem(key_pem: bytes) -> bytes:
     """The public half of a private key, PEM; what a server sends to have a certificate issued."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return _private(key_pem).public_key().public_bytes(serialization.Encoding.PEM, form)
+
+
+def key_digest(key: object) -> str:
+    """By which an admission names a public key: sha256 of its DER form, hexadecimal. Raises `IdentityError`."""
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise errors.IdentityError("the key is not ECDSA P-256")
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
 
 
 def signing_request(key_pem: bytes, common: str) -> bytes:
@@ -119,7 +128,7 @@ def named(certificate: x509.Certificate) -> tuple[names.ClusterId, names.ServerI
         x509.ExtensionNotFound,
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
-        *_UNREADABLE,
+        *UNREADABLE,
     ) as wrong:
         raise errors.IdentityError("the certificate names no server") from wrong
     if len(uris) != 1 or len(common) != 1 or not uris[0].startswith(f"{SCHEME}:"):
@@ -139,7 +148,7 @@ def belonging(key_pem: bytes, cert_pem: bytes, ca_pem: bytes) -> tuple[names.Clu
         same = certificate.public_key() == _private(key_pem).public_key()
     except exceptions.InvalidSignature as wrong:
         raise errors.DamagedError("the identity's certificate is not its root's") from wrong
-    except (*_UNREADABLE, errors.IdentityError) as wrong:
+    except (*UNREADABLE, errors.IdentityError) as wrong:
         raise errors.DamagedError(f"the identity cannot be read: {wrong}") from wrong
     if not same:
         raise errors.DamagedError("the identity's key is not its certificate's")
@@ -213,7 +222,7 @@ def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
 def _public(pem: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = serialization.load_pem_public_key(pem)
-    except _UNREADABLE as wrong:
+    except UNREADABLE as wrong:
         raise errors.IdentityError("the public key cannot be read") from wrong
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise errors.IdentityError("the public key is not ECDSA P-256")

@@ -12,3 +12,5 @@ class PeerIdentity(msgspec.Struct, frozen=True):
     cluster: names.ClusterId
     expired: bool
     """It may only receive signed objects, ack and renew."""
+    key: str = ""
+    """sha256 of its public key, hexadecimal, as its admission names it."""

@@ -76,12 +76,13 @@ def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> pe
     try:
         certificate = x509.load_der_x509_certificate(der)
         found_cluster, server_id = certificates.named(certificate)
-    except (ValueError, x509.InvalidVersion) as wrong:
+        key = certificates.key_digest(certificate.public_key())
+    except certificates.UNREADABLE as wrong:
         raise errors.IdentityError("the peer's certificate cannot be read") from wrong
     if found_cluster != cluster:
         raise errors.IdentityError(f"the peer is of another cluster (got {found_cluster}, have {cluster})")
     expired = certificate.not_valid_after_utc.timestamp() < wall_s
-    return peers.PeerIdentity(server_id, found_cluster, expired)
+    return peers.PeerIdentity(server_id, found_cluster, expired, key)
 
 
 def _hop_context(

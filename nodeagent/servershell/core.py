@@ -140,11 +140,11 @@ class Shell:
 
     # --- gates ----------------------------------------------------------------------------------------------------
 
-    def _gate_peer(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+    def _gate_peer(self, peer: names.ServerId, hello: messages.Hello, proof: hop.Proof) -> gates.Verdict:
         situation = gates.Situation(self.content, self.intake.keyring, None)
-        return gates.judge(gates.SHELL, situation, peer, hello)
+        return gates.judge(gates.SHELL, situation, peer, hello, proof)
 
-    def _gate_local(self, peer: names.ServerId, hello: messages.Hello) -> gates.Verdict:
+    def _gate_local(self, peer: names.ServerId, hello: messages.Hello, _proof: hop.Proof) -> gates.Verdict:
         if not peer.startswith(UNIX_PEER):
             return publisher.Refuse("only over the local socket")
         own = self.admission
@@ -193,6 +193,10 @@ class Shell:
 
     def _hop_input(self, event: hop.Input, now: float) -> list[Output]:
         match event:
+            case hop.Heard(link, messages.Ask() as ask) if (
+                link in self.peers.children and not self.peers.may_ask(link, ask.verb)
+            ):
+                return [asks.refusal(link, ask)]
             case hop.Heard(link, messages.Ask() as ask) if self._known(link):
                 return self._through(self.asks.asked(link, ask), now)
             case hop.Heard(link, messages.Answer() as answer) if self._known(link):

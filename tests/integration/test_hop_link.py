@@ -128,7 +128,8 @@ def test_frames_go_both_ways_between_peers_who_know_each_other(run: Run, ours: a
             parent.echo, child = True, Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child, local_address="127.0.9.2")
             assert child.links == [up]
-            assert up.peer == peers.PeerIdentity(names.ServerId("parent"), CLUSTER, expired=False)
+            assert isinstance(up.peer, peers.PeerIdentity)
+            assert (up.peer.server_id, up.peer.cluster, up.peer.expired) == ("parent", CLUSTER, False)
             for _ in range(100):
                 up.send(BEAT)
             await child.until(lambda: len(child.frames) == 100)

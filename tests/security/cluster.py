@@ -4,9 +4,11 @@ Two sites: `central` with c1 (mic, dc, ws, ic) and c2, `north` with n1 (ic, ws, 
 (expelled), r1 (placed, and revoked by `trust`) and u1, whom nobody has ever admitted.
 """
 
+import functools
 from collections.abc import Iterable
 
 import msgspec
+from cryptography.hazmat.primitives import serialization
 
 from coordinator import names
 from coordinator.config import expansion, model
@@ -22,7 +24,7 @@ from coordinator.propagation import (
     relay,
     subscriber,
 )
-from coordinator.trust import authority, signing
+from coordinator.trust import authority, certificates, signing
 from nodeagent.servershell import core
 from nodeagent.servershell import events as shell_events
 from tests import builders
@@ -55,6 +57,24 @@ def sid(name: str) -> names.ServerId:
     return names.ServerId(f"id-{name}")
 
 
+@functools.cache
+def private(name: str) -> bytes:
+    """Of a server; the same in every cluster of this process."""
+    return certificates.new_key()
+
+
+@functools.cache
+def key(name: str) -> str:
+    """Digest of its public key, as its admission names it."""
+    public = serialization.load_pem_public_key(certificates.public_pem(private(name)))
+    return certificates.key_digest(public)
+
+
+def proof(peer: str, *, expired: bool = False) -> events.Proof:
+    """What a handshake shows of a server that is who it says it is."""
+    return events.Proof(key(peer.removeprefix("id-")), expired)
+
+
 def document() -> model.Document:
     plain = builders.written(builders.document())
     plain["servers"] |= {
@@ -85,12 +105,18 @@ class Cluster:
         }
         self.content = self.issued(1)
 
+    def identity(self, name: str, wall_s: float) -> authority.Identity:
+        """What that server shows over TLS, issued at `wall_s`."""
+        pem = private(name)
+        issued = authority.issue(self.authority, sid(name), certificates.public_pem(pem), wall_s)
+        return authority.Identity(sid(name), CLUSTER, pem, issued, self.authority.ca_pem)
+
     def sign(self, kind: objects.Kind, content: msgspec.Struct) -> bytes:
         return self.signer.sign(kind, objects.encode(content))
 
     def admission(self, name: str, seq: int, state: STATE, site: str) -> mirror.SignedAdmission:
         content = objects.Admission(
-            1, seq, sid(name), "", state, names.ServerName(name), names.SiteName(site), ()
+            1, seq, sid(name), key(name), state, names.ServerName(name), names.SiteName(site), ()
         )
         return mirror.SignedAdmission(self.sign(objects.Kind.ADMISSION, content), content)
 
@@ -176,11 +202,17 @@ def said(outputs: Iterable[object], kind: type[messages.AnyFrame]) -> list[messa
 
 
 def come(
-    machine: Machine, link: int, peer: str, hello: messages.AnyFrame, now: float = 1.0
+    machine: Machine,
+    link: int,
+    peer: str,
+    hello: messages.AnyFrame,
+    now: float = 1.0,
+    shown: events.Proof | None = None,
 ) -> tuple[object, ...]:
     """A child connects and says its first frame."""
     number = names.LinkId(link)
-    before = machine.handle(events.Arrived(number, names.ServerId(peer)), now)
+    arrived = events.Arrived(number, names.ServerId(peer), shown or proof(peer))
+    before = machine.handle(arrived, now)
     return (*before, *machine.handle(events.Heard(number, hello), now))
 
 
@@ -197,7 +229,7 @@ def linked_upwards(machine: relay.Relay | core.Shell, made: Cluster, link: int =
         outputs = machine.subscriber.handle(events.DialFailed(1, "not there"), 1.0)
         dial = next(one.dial for one in outputs if isinstance(one, events.Dial))
     number = names.LinkId(link)
-    machine.handle(events.Opened(dial, number, sid("c1")), 1.0)
+    machine.handle(events.Opened(dial, number, sid("c1"), proof("c1")), 1.0)
     welcome = messages.Welcome(1, CLUSTER, 0, made.content.numbers, made.admissions[sid("c1")].raw)
     machine.handle(events.Heard(number, welcome), 1.0)
     assert machine.subscriber.link == number

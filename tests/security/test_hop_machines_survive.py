@@ -77,7 +77,7 @@ class Attack:
                 rng.choice([KINDS.NODE, KINDS.LOCAL]),
                 cluster.NODE,
             )
-        self.feed(events.Arrived(link, peer))
+        self.feed(events.Arrived(link, peer, cluster.proof(peer)))
         honest = self.made.hello(kind, name, server, ack=rng.choice([None, self.writer.ack()]))
         self.feed(events.Heard(link, rng.choice([honest, honest, self.writer.frame()])))
 
@@ -92,7 +92,11 @@ class Attack:
             self.feed(events.Tick())
         elif act < 0.2 and self.dials:
             self.links += 1
-            self.feed(events.Opened(self.dials.pop(), names.LinkId(self.links), cluster.sid("c1")))
+            self.feed(
+                events.Opened(
+                    self.dials.pop(), names.LinkId(self.links), cluster.sid("c1"), cluster.proof("c1")
+                )
+            )
             raw = self.made.admissions[cluster.sid("c1")].raw
             boot = rng.choice(frames.INTEGERS)
             welcome = messages.Welcome(1, cluster.CLUSTER, boot, objects.Numbers(), raw)

@@ -63,7 +63,7 @@ class Stage:
     def __init__(self, made: cluster.Cluster, machine: cluster.Machine, name: str) -> None:
         self.made = made
         self.machine = machine
-        own = authority.enrolled(made.authority, cluster.sid(name), WALL)
+        own = made.identity(name, WALL)
         ground = driver.Ground(
             clock.SystemClock(),
             clock.SystemRandom(),
@@ -80,7 +80,7 @@ class Stage:
             self.driver.act(self.machine.answer(output.link, output.id, "not_allowed", b"", now))
 
     def identity(self, name: str) -> authority.Identity:
-        return authority.enrolled(self.made.authority, cluster.sid(name), WALL)
+        return self.made.identity(name, WALL)
 
     async def raw(self, context: ssl.SSLContext | None = None) -> Raw:
         if context is None:
@@ -301,7 +301,7 @@ def of_the_web(stage: Stage, name: str) -> ssl.SSLContext:
 
 def expired(stage: Stage, name: str) -> ssl.SSLContext:
     long_ago = WALL - 400 * 86_400
-    return tls.client_context(authority.enrolled(stage.made.authority, cluster.sid(name), long_ago))
+    return tls.client_context(stage.made.identity(name, long_ago))
 
 
 def of_a_unix_peer(stage: Stage, _name: str) -> ssl.SSLContext:
@@ -322,6 +322,15 @@ async def refused_by_name(stage: Stage, _name: str) -> None:
         connection[1].write(wire.encode(stage.made.hello(KINDS.SHELL, "", name)))
         frames = await ended(connection)
         assert [type(frame) for frame in frames] == [messages.Bye]
+
+
+async def with_another_key(stage: Stage, name: str) -> None:
+    """A certificate of the cluster's own CA for that server, over a key that its admission does not name."""
+    stolen = authority.enrolled(stage.made.authority, cluster.sid(name), WALL)
+    connection = await stage.raw(tls.client_context(stolen))
+    connection[1].write(wire.encode(stage.made.hello(KINDS.SHELL, "", name)))
+    frames = await ended(connection)
+    assert [type(frame) for frame in frames] == [messages.Bye]
 
 
 async def drip_after_welcome(stage: Stage, name: str) -> None:
@@ -403,6 +412,7 @@ ATTACKS: dict[str, Callable[[Stage, str], Coroutine[None, None, None]]] = {
     "a request first": say_known(wire.encode(messages.Ask(1, "servers.enroll", "", True, b"x"))),
     "a slow header": say_known(*[b"\0"] * 4, pause_s=0.5),
     "not welcome": refused_by_name,
+    "another key": with_another_key,
     "silent child": say_welcomed(),
     "length bomb of a child": say_welcomed((limits.FRAME_BYTES + 1).to_bytes(4, "big")),
     "junk of a child": say_welcomed(b"\0\0\0\x04\xc1\xc1\xc1\xc1"),

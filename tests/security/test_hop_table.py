@@ -185,7 +185,7 @@ SAYS = {
 def admitted(made: cluster.Cluster, scope: scopes.Scope) -> publisher.Publisher:
     verdict = publisher.Admit(scope, names.ServerName("n1"))
     return publisher.Publisher(
-        cluster.CLUSTER, cluster.sid("c1"), made.content, made.shelf(), lambda _peer, _hello: verdict
+        cluster.CLUSTER, cluster.sid("c1"), made.content, made.shelf(), lambda _peer, _hello, _proof: verdict
     )
 
 
@@ -357,7 +357,7 @@ def test_before_the_welcome_a_parent_can_ask_nothing(made: cluster.Cluster) -> N
         )
         dials = [one for one in served.subscriber.follow(better, 5.0) if isinstance(one, events.Dial)]
         candidate = names.LinkId(901)
-        served.handle(events.Opened(dials[0].dial, candidate, cluster.sid("c2")), 5.0)
+        served.handle(events.Opened(dials[0].dial, candidate, cluster.sid("c2"), cluster.proof("c2")), 5.0)
         outputs = served.handle(events.Heard(candidate, messages.Ask(1, "status", "", True, b"")), 5.0)
         assert outcome(outputs) == "nothing"
         assert served.subscriber.link == link

@@ -21,7 +21,7 @@ SCOPES = {
 }
 
 
-def admit(_peer: names.ServerId, hello: messages.Hello) -> publisher.Admit:
+def admit(_peer: names.ServerId, hello: messages.Hello, _proof: events.Proof) -> publisher.Admit:
     return publisher.Admit(SCOPES[hello.kind], names.ServerName("s1"))
 
 

@@ -2,6 +2,7 @@ import ssl
 import time
 
 import pytest
+from cryptography import x509
 
 from coordinator import errors, names
 from coordinator.trust import authority, certificates, peers, tls
@@ -39,8 +40,9 @@ def test_both_ends_know_each_other_over_tls_1_3(ours: authority.Authority) -> No
     parent, child = (authority.enrolled(ours, names.ServerId(name), NOW) for name in ("p", "c"))
     client, server = shake(tls.server_context(parent), tls.client_context(child))
     assert client.version() == "TLSv1.3"
+    key = certificates.key_digest(x509.load_pem_x509_certificate(parent.cert_pem).public_key())
     assert tls.peer_identity(client, CLUSTER, NOW) == peers.PeerIdentity(
-        names.ServerId("p"), CLUSTER, expired=False
+        names.ServerId("p"), CLUSTER, expired=False, key=key
     )
     assert tls.peer_identity(server, CLUSTER, NOW).server_id == "c"
 
