@@ -30,6 +30,10 @@ class Read(msgspec.Struct, frozen=True):
     index: int = 0
 
 
+Batch = tuple[list[messages.Output], list[messages.Persist]]
+"""What the core said, and what of it is on its way to the disk."""
+
+
 class Node:
     """One member: what `member.Member` is in production, without its event loop."""
 
@@ -78,8 +82,15 @@ class Node:
         self.go_on()
 
     def go_on(self) -> None:
-        if not self.up or self.busy or self.paused or not self.inbox:
-            return
+        if not self.busy:
+            batch = self.begin()
+            if batch is not None:
+                self.see_through(*batch)
+
+    def begin(self) -> Batch | None:
+        """Let the core have what waits, and the disk what follows from it."""
+        if not self.up or self.paused or not self.inbox:
+            return None
         inbox, self.inbox = self.inbox, []
         outputs = [o for given in inbox for o in self.core.handle(given, self.world.now)]
         for output in outputs:
@@ -88,6 +99,9 @@ class Node:
         written = [o for o in outputs if isinstance(o, messages.Persist)]
         for persist in written:
             self.opened.writer.append(persist.term, persist.vote, persist.cut, persist.entries)
+        return outputs, written
+
+    def see_through(self, outputs: list[messages.Output], written: list[messages.Persist]) -> None:
         if not written:
             self.perform(outputs)
             self.set_timer()
@@ -96,17 +110,22 @@ class Node:
         life = self.life
         self.world.after(self.world.disk_delay(), lambda: self.synced(life, outputs, written))
 
-    def synced(self, life: int, outputs: Sequence[messages.Output], written: list[messages.Persist]) -> None:
+    def synced(self, life: int, outputs: list[messages.Output], written: list[messages.Persist]) -> None:
         if life != self.life or not self.up:
             return
         self.opened.writer.sync()
         self.busy = False
-        self.perform(outputs)
         last = next((p.entries[-1].position for p in reversed(written) if p.entries), None)
         if last is not None:
-            self.perform(self.core.handle(messages.Persisted(last), self.world.now))
-        self.maybe_snapshot()
+            outputs += self.core.handle(messages.Persisted(last), self.world.now)
+        alone = any(isinstance(output, messages.KeepPiece) for output in outputs)
+        following = None if alone else self.begin()
+        self.perform(outputs)
+        if following is None:
+            self.maybe_snapshot()
         self.set_timer()
+        if following is not None:
+            self.see_through(*following)
         self.go_on()
 
     def perform(self, outputs: Sequence[messages.Output]) -> None:  # noqa: C901 one line per kind of output

@@ -14,8 +14,9 @@ from coordinator import errors, limits
 
 LEVEL: Final = 1
 """The newest feature level this program understands."""
-FORMAT: Final = 1
-HEADER_BYTES: Final = 2  # format, level
+FORMAT: Final = 0x92
+"""The first byte: msgpack's mark of an array of two, the level and the command. The level is the second byte."""
+HEADER_BYTES: Final = 2
 
 
 class AboveLevelError(errors.TiercastError):
@@ -143,12 +144,12 @@ Command = (
 )
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_DECODER: msgspec.msgpack.Decoder[tuple[int, Command]] = msgspec.msgpack.Decoder(tuple[int, Command])
 
 
 def encode(command: Command) -> bytes:
     """Bytes for the log."""
-    return bytes((FORMAT, _level(command))) + _ENCODER.encode(command)
+    return _ENCODER.encode((_level(command), command))
 
 
 def decode(data: bytes) -> Command | None:
@@ -162,7 +163,7 @@ def decode(data: bytes) -> Command | None:
             hint="install the version the other members run",
         )
     try:
-        return _DECODER.decode(memoryview(data)[HEADER_BYTES:])
+        return _DECODER.decode(data)[1]
     except msgspec.MsgspecError:
         return None
 

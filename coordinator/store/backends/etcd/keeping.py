@@ -138,7 +138,7 @@ async def put_in_force(through: gateway.Gateway, ours: transactions.Ours, cluste
 
 
 async def copied(store: Whole, items: Iterable[port.KeyValue]) -> None:
-    """Put all of them, in several transactions."""
+    """Put all of them, in several transactions; what stands under a lease ends with the store it was made in."""
     for batch in _batches(items):
         await store.commit(commands.Txn(success=batch))
 
@@ -147,6 +147,8 @@ def _batches(items: Iterable[port.KeyValue]) -> Iterator[tuple[commands.Put, ...
     batch: list[commands.Put] = []
     size = 0
     for item in items:
+        if item.lease:
+            continue
         if batch and (size + len(item.value) > BATCH_BYTES or len(batch) == BATCH_PUTS):
             yield tuple(batch)
             batch, size = [], 0

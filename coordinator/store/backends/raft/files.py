@@ -8,9 +8,12 @@ import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from coordinator import errors
+
+IOV_MAX: Final = 1024  # what Linux takes in one call
+LARGE_BYTES: Final = 16 * 1024  # beyond it a copy costs more than one more part does
 
 
 class Appender(Protocol):
@@ -88,20 +91,25 @@ class DiskAppender:
         return self._reserved
 
     def write(self, parts: Sequence[bytes]) -> None:
-        data = memoryview(b"".join(parts))
-        while data:
-            written = os.pwrite(self._fd, data, self._offset)
+        waiting = _gathered(parts)
+        while waiting:
+            written = os.pwritev(self._fd, waiting[:IOV_MAX], self._offset)
             self._offset += written
-            data = data[written:]
+            waiting = _behind(waiting, written)
         self._reserved = max(self._reserved, self._offset)
 
     def sync(self) -> None:
         os.fdatasync(self._fd)
 
     def reserve(self, size_bytes: int) -> None:
-        if size_bytes > self._reserved:
+        if size_bytes <= self._reserved:
+            return
+        try:
             os.posix_fallocate(self._fd, self._reserved, size_bytes - self._reserved)
-            self._reserved = size_bytes
+        except OSError:
+            os.ftruncate(self._fd, self._reserved)  # a part may have been had, and others need it
+            raise
+        self._reserved = size_bytes
 
     def cut(self, offset: int) -> None:
         os.ftruncate(self._fd, offset)
@@ -109,6 +117,28 @@ class DiskAppender:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _gathered(parts: Sequence[bytes]) -> list[bytes | memoryview]:
+    """The same bytes in fewer parts: small ones are joined, large ones are left where they are."""
+    found: list[bytes | memoryview] = []
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < LARGE_BYTES:
+            small.append(part)
+            continue
+        found += (b"".join(small), part)
+        small = []
+    return [part for part in (*found, b"".join(small)) if part]
+
+
+def _behind(parts: list[bytes | memoryview], written: int) -> list[bytes | memoryview]:
+    """What is left after so many bytes."""
+    for at, part in enumerate(parts):
+        if written < len(part):
+            return [memoryview(part)[written:], *parts[at + 1 :]]
+        written -= len(part)
+    return []
 
 
 class DiskReader:

@@ -18,6 +18,9 @@ from coordinator.store.backends.raft import files, log, records
 
 FORMAT: Final = 1
 RESERVE_BYTES: Final = 1024 * 1024
+RESERVE_MOST_BYTES: Final = (
+    16 * 1024 * 1024
+)  # at once: a file that grows fast asks seldom, for asking costs a sync as much as the bytes do
 MARGIN_BYTES: Final = 64 * 1024  # room that is always left for term and vote on a full disk
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 HEADER_BYTES: Final = 4096  # five members of 64 bytes and more, many times over
@@ -111,14 +114,24 @@ class Journal:
 
     def reserve(self, size_bytes: int) -> None:
         """Have the disk promise room; raises NoSpaceError, and nothing has changed then."""
+        needed = self._appender.offset + size_bytes + MARGIN_BYTES
+        ahead = min(max(RESERVE_BYTES, self._appender.offset), RESERVE_MOST_BYTES)
+        if ahead > RESERVE_BYTES and self._reserved(needed + ahead):
+            return
+        if not self._reserved(needed + RESERVE_BYTES):
+            raise errors.NoSpaceError(
+                "the disk of the store is full", hint="make room; the store goes on by itself"
+            )
+
+    def _reserved(self, size_bytes: int) -> bool:
+        """False where the disk is full."""
         try:
-            self._appender.reserve(self._appender.offset + size_bytes + MARGIN_BYTES + RESERVE_BYTES)
+            self._appender.reserve(size_bytes)
         except OSError as error:
             if error.errno in _FULL:
-                raise errors.NoSpaceError(
-                    "the disk of the store is full", hint="make room; the store goes on by itself"
-                ) from error
+                return False
             raise
+        return True
 
     def append(
         self, term: int, vote: str | None, cut: log.Position | None, entries: Sequence[log.Entry]
@@ -131,7 +144,9 @@ class Journal:
         if cut is not None:
             parts.append(self._encode(records.CUT, cut.index, cut.term, b""))
             self._last = cut
-        parts.extend(self._encode(records.ENTRY, e.index, e.term, bytes((e.kind,)) + e.data) for e in entries)
+        for entry in entries:
+            record = records.Record(records.ENTRY, entry.index, entry.term, bytes((entry.kind,)))
+            parts += records.framed(record, self._header.salt, self._base, entry.data)
         self._appender.write(parts)
         if entries:
             self._last = entries[-1].position

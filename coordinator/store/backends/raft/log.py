@@ -73,6 +73,16 @@ class Log:
             chosen.append(entry)
         return tuple(chosen)
 
+    def before(self, index: int, count: int, size_bytes: int) -> int:
+        """The place behind which stand at most `count` entries up to `index`, of about `size_bytes` at most."""
+        first = index
+        while first > max(self.prev.index, index - count):
+            size_bytes -= len(self._entries[first - self.prev.index - 1].data)
+            if size_bytes < 0:
+                break
+            first -= 1
+        return first
+
     def append(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             assert entry.index == self.last.index + 1, "a log has no gaps"

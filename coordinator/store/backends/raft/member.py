@@ -1,8 +1,9 @@
 """One running member: drives the core, its disk and its links, and applies what is committed.
 
 It makes no decision of Raft; see `messages` for the contract it keeps. Laws: nothing behind a `Persist` happens before
-the disk has answered; one sync serves everything that came meanwhile; an error of the disk that could hide a loss ends
-the process, and is never retried.
+the disk has answered; one sync serves everything that came meanwhile; what one batch leads to is performed while the next
+is on its way to the disk, all of it in the order in which the core said it; an error of the disk that could hide a loss
+ends the process, and is never retried.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ import errno
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from coordinator import effects, errors
 from coordinator.store import commands, leases, mvcc
@@ -30,6 +33,7 @@ QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes th
 SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
 SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
 KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
+KEEP_BYTES: Final = 64 * 1024 * 1024  # of these at most: they are kept in memory
 ENTRY_BYTES: Final = 64  # of a record around an entry
 
 
@@ -37,6 +41,16 @@ class Links(Protocol):
     """How frames reach the other members; may lose any of them."""
 
     def send(self, to: str, frame: messages.Frame) -> None: ...
+
+
+class _Batch(msgspec.Struct, eq=False):
+    """Outputs of inputs that were handled together, on their way to being performed."""
+
+    late: list[messages.Output]
+    """What must wait until it is durable, in order."""
+    last: log.Position | None = None
+    """Of the entries in it."""
+    durable: "asyncio.Future[None] | None" = None
 
 
 class Member:
@@ -141,7 +155,8 @@ class Member:
         header = self.header()
         self._snapshot_at, self._logged_bytes = header.end.index, 0
         await self.keeper.take(header, self.replica.state)
-        keep = header.end.index if self.alone else header.end.index - KEEP_ENTRIES
+        end = header.end.index
+        keep = end if self.alone else self.core.log.before(end, KEEP_ENTRIES, KEEP_BYTES)
         self.give(messages.Snapshotted(max(keep, self.core.log.prev.index)))
 
     async def close(self) -> None:
@@ -162,39 +177,55 @@ class Member:
         try:
             self.core.start(self._clock.monotonic())
             self._inputs.append(messages.Tick())
-            while not self._closing:
-                await self._step()
+            batch: _Batch | None = None
+            while not self._closing or batch is not None:
+                batch = await self._step(batch)
         except Exception as error:  # noqa: BLE001 whatever it was, this member must not go on
             self._fail(error)
 
-    async def _step(self) -> None:
+    async def _step(self, batch: "_Batch | None") -> "_Batch | None":
+        """See a batch through; answers the one that is on its way to the disk meanwhile, if any."""
+        if batch is None:
+            batch = await self._begin()
+        if batch is None:
+            self._set_timer()
+            await self._wake.wait()
+            return None
+        following = None
+        if batch.durable is not None:
+            await self._written(batch.durable)
+            if batch.last is not None:
+                batch.late += self.core.handle(messages.Persisted(batch.last), self._clock.monotonic())
+            if not self._closing and not any(isinstance(one, messages.KeepPiece) for one in batch.late):
+                following = await self._begin()
+        self._perform(batch.late)
+        await self._move_pieces()
+        self._tell_moved()
+        self._consider_snapshot()
+        return following
+
+    async def _begin(self) -> "_Batch | None":
+        """Let the core have what waits, and the disk what follows from it; None where nothing waits."""
         self._wake.clear()
         given = await self._take()
         if not given and not self._proposals:
-            self._set_timer()
-            await self._wake.wait()
-            return
+            return None
         now = self._clock.monotonic()
         outputs = [output for one in given for output in self.core.handle(one, now)]
         outputs += await self._propose_batch()
         late = self._send_early(outputs)
         written = [output for output in late if isinstance(output, messages.Persist)]
-        if written:
-            await self._written(written)
-        self._perform(late)
-        last = next((p.entries[-1].position for p in reversed(written) if p.entries), None)
-        if last is not None:
-            self._perform(self.core.handle(messages.Persisted(last), self._clock.monotonic()))
-        await self._move_pieces()
-        self._tell_moved()
-        self._consider_snapshot()
-
-    async def _written(self, written: list[messages.Persist]) -> None:
-        """Return once it is durable; a leader's heartbeats go on meanwhile."""
+        if not written:
+            return _Batch(late)
         self._logged_bytes += sum(len(e.data) + ENTRY_BYTES for p in written for e in p.entries)
+        last = next((p.entries[-1].position for p in reversed(written) if p.entries), None)
+        return _Batch(late, last, self._disk.begin(lambda: self._write(written)))
+
+    async def _written(self, durable: "asyncio.Future[None]") -> None:
+        """Return once it is; a leader's heartbeats go on meanwhile."""
         self._writing = True
         self._set_timer()
-        await self._disk.run(lambda: self._write(written))
+        await durable
         self._writing = False
 
     def _on_timer(self) -> None:
@@ -326,7 +357,8 @@ class Member:
     # Snapshots.
 
     def _consider_snapshot(self) -> None:
-        enough = max(SNAPSHOT_BYTES, self.replica.state.size_bytes // 2)
+        # As much again as there is: so a state that grows is written twice at most, once as log and once as snapshot.
+        enough = max(SNAPSHOT_BYTES, self.replica.state.size_bytes)
         if self._logged_bytes < enough and self.applied - self._snapshot_at < SNAPSHOT_ENTRIES:
             return
         if not self.keeper.busy:

@@ -49,9 +49,15 @@ class Damage(NamedTuple):
 
 def encode(record: Record, salt: int, base: int) -> bytes:
     """The bytes of a record."""
-    checked = _CHECKED.pack(len(record.payload), record.kind, record.number, record.term, base)
-    crc = zlib.crc32(record.payload, zlib.crc32(checked, salt))
-    return b"".join((_LEAD.pack(MAGIC, crc), checked, record.payload))
+    return framed(record, salt, base, b"")[0]
+
+
+def framed(record: Record, salt: int, base: int, more: bytes) -> tuple[bytes, bytes]:
+    """The bytes of a record whose payload goes on with `more`, which may be large and is not copied."""
+    size = len(record.payload) + len(more)
+    checked = _CHECKED.pack(size, record.kind, record.number, record.term, base) + record.payload
+    crc = zlib.crc32(more, zlib.crc32(checked, salt))
+    return b"".join((_LEAD.pack(MAGIC, crc), checked)), more
 
 
 def read(data: bytes, offset: int, salt: int) -> Found | None:

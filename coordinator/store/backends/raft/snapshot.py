@@ -17,6 +17,7 @@ from coordinator.store.backends.raft import files, log, records
 FORMAT: Final = 1
 PREFIX: Final = "snapshot-"
 UNFINISHED: Final = ".new"
+SYNC_BYTES: Final = 16 * 1024 * 1024  # in one go it would stand before every sync of the journal
 HEADER_BYTES: Final = 4096  # five members of 64 bytes and more, many times over
 
 
@@ -68,8 +69,12 @@ def write(directory: files.Files, header: Header, pieces: Iterable[bytes]) -> No
     file = directory.open(name + UNFINISHED, 0)
     try:
         file.cut(0)
+        synced = 0
         for piece in pieces:
             file.write([piece])
+            if file.offset - synced > SYNC_BYTES:
+                file.sync()
+                synced = file.offset
         file.sync()
     finally:
         file.close()

@@ -23,11 +23,15 @@ class Worker:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    async def run(self, act: Callable[[], T]) -> T:
-        """Do it there and wait; the act goes on if the waiting is cancelled."""
+    def begin(self, act: Callable[[], T]) -> "asyncio.Future[T]":
+        """Do it there."""
         done: asyncio.Future[T] = self._loop.create_future()
         self._acts.put((done, act))
-        return await done
+        return done
+
+    async def run(self, act: Callable[[], T]) -> T:
+        """Do it there and wait; the act goes on if the waiting is cancelled."""
+        return await self.begin(act)
 
     async def close(self) -> None:
         """Return once everything asked for is done."""
