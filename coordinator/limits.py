@@ -113,6 +113,8 @@ AUDIT_ENTRY_BYTES = 1024  # with the above: the audit never takes more than 10 M
 AUDIT_PAGE = 500
 AUDIT_LOOKED_AT = 2_000  # entries passed over for one answer, about 20 ms
 
+LOCAL_WATCHERS = 2048  # programs that look at their server's own view; a descriptor and about 12 KiB each
+
 # HTTP.
 HTTP_BODY_BYTES = DOCUMENT_BYTES + 64 * 1024
 HTTP_WAIT_S = 60.0

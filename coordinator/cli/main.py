@@ -58,6 +58,7 @@ COMMANDS: dict[str, Listed] = {
     "rollback": Listed("undo", f"{_CLI}.changes:rollback", "Go back to an old revision"),
     "whoami": Listed("people", f"{_CLI}.people:whoami", "Whom the token stands for"),
     "context": Listed("people", f"{_CLI}.people:context", "Systems known here"),
+    "watch": Listed("keys", "", "What this machine's server has accepted, and every change"),
     "kv": Listed("keys", f"{_CLI}.kv:kv", "Your own keys: get, put, del, txn, watch, lease"),
 }
 SECTIONS = ("try", "server", "document", "look", "undo", "people", "keys", "more")

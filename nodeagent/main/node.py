@@ -89,7 +89,7 @@ class Node:
             state_directory=str(state),
             server_directory=self._spec.server_directory,
             log_path=str(self._layout.logs / f"{wanted.name}.log"),
-            socket=self._spec.socket,
+            socket=self._spec.window,
             clock=self._clock,
             random=self._random,
             launcher=self._launcher,

@@ -25,7 +25,7 @@ from coordinator.host import disk, logs, settings
 from coordinator.propagation import asks, bodies, joining, messages, mirror, subscriber
 from coordinator.propagation import events as hop
 from coordinator.trust import authority, signing
-from nodeagent.servershell import core, events
+from nodeagent.servershell import core, events, outlook, window
 from nodeagent.supervision import leftovers, machine, spec
 
 _LOG = logs.Log("servershell")
@@ -90,6 +90,7 @@ class ServerShell:
         self.machine = core.Shell(me, content, shelf, boot, place.joined, floor)
         self.driver = driver.Driver(self.machine, place.ground, self._perform, self._book)
         self._node_boots = boot * _BOOTS_PER_START
+        self._window = window.Window(self._outlook)
         self._upward = upward.Upward(self._ask)
         join = functools.partial(self._upward.ask, joining.JOIN)
         self._door = door.Door(self._shown, join, place.ground.clock)
@@ -112,6 +113,7 @@ class ServerShell:
                 ) in gone:  # before anything is started: what still runs there may run elsewhere now
                     await anyio.to_thread.run_sync(leftovers.end, directory)
                 self.driver.feed(events.Begin())
+                tasks.start_soon(self._window.serve, self._layout.socket(window.SOCKET))
                 tasks.start_soon(self._listen)
                 tasks.start_soon(self._watch_driver)
                 ready()
@@ -129,6 +131,12 @@ class ServerShell:
         """To machines that have no identity yet."""
         return door.Shown(self._place.identity, self.machine.content.trust.content.roots)
 
+    def _outlook(self) -> tuple[outlook.Outlook, bytes]:
+        """For programs on this machine."""
+        content = self.machine.content
+        body = self.machine.intake.shelf.get(content.digest) if content.target is not None else None
+        return outlook.of(self.machine.admission, content, self.machine.expanded), body or b""
+
     def stop(self) -> None:
         """Stop every node, then this."""
         self.driver.feed(events.StopNodes())
@@ -145,6 +153,7 @@ class ServerShell:
             wanted = self._control_address()
             if wanted != self._address:
                 await self._move(wanted)
+            self._window.tell()  # what changes without a revision: parked, expelled
             await anyio.sleep(LISTEN_RETRY_S if wanted != self._address else 1.0)
 
     def _control_address(self) -> str:
@@ -205,7 +214,9 @@ class ServerShell:
                 self._stopped.set()
             case asks.Answered(number, code, data):
                 self._upward.answered(number, code, data)
-            case asks.Asked() | hop.Accepted():
+            case hop.Accepted():
+                self._window.tell()
+            case asks.Asked():
                 pass  # the machine answers every verb itself
             case _:
                 raise AssertionError(f"unknown output {output!r}")
@@ -247,6 +258,7 @@ class ServerShell:
                 boot=self._node_boots,
                 trust=wanted.trust or self._place.trust,
                 socket=self._layout.socket(SOCKET),
+                window=self._layout.socket(window.SOCKET),
                 server_directory=str(self._layout.root),
                 node_directory=str(directory),
                 version=version,

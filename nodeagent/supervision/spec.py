@@ -20,12 +20,15 @@ class Spec(msgspec.Struct, frozen=True):
     trust: bytes
     """The signed `trust` that the server holds."""
     socket: str
+    """Of the ServerShell, for the node."""
     server_directory: str
     node_directory: str
     version: names.Version
     """Accepted when the node was started."""
     given_up: str
     """Why to start with the last good parameters instead of those of `version`; empty: no reason."""
+    window: str = ""
+    """Where its programs watch the server's own view."""
 
 
 def write(spec: Spec) -> pathlib.Path:
