@@ -11,7 +11,7 @@ import socket
 from typing import cast
 
 from coordinator import errors, limits, names
-from coordinator.hop import driver, link, serve
+from coordinator.hop import door, driver, link, serve
 from coordinator.propagation import events, messages
 from coordinator.trust import peers
 
@@ -25,7 +25,8 @@ class PlainDriver(driver.Driver):
     server_id = names.ServerId("")
     """Said to every peer; set before the first link."""
 
-    async def listen(self, address: str, port: int) -> serve.Server:
+    async def listen(self, address: str, port: int, strangers: door.Door | None = None) -> serve.Server:
+        assert strangers is None, "nobody without an identity comes here"
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((_loopback(address), port))
@@ -69,9 +70,10 @@ class _PlainServer(serve.Server):
         self._side = side
         self._server_id = server_id
 
-    async def _greet(self, connected: socket.socket) -> link.Link:
+    async def _greet(self, connected: socket.socket, until: float) -> link.Link:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = await _introduced(connected, self._server_id)
+        async with asyncio.timeout_at(until):
+            peer = await _introduced(connected, self._server_id)
         made = link.Link(self._side, lambda _: peer)
         await self._loop.connect_accepted_socket(lambda: made, connected)
         return made
