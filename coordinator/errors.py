@@ -30,6 +30,12 @@ class ConflictError(TiercastError):
     code = "conflict"
 
 
+class ReusedKeyError(TiercastError):
+    """A request id comes again with another request."""
+
+    code = "reused_key"
+
+
 class RefusedError(TiercastError):
     """A rule of change forbids it; the steps by hand stand in the hint."""
 

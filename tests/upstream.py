@@ -5,13 +5,12 @@ from typing import Any
 import msgspec
 
 from coordinator import names
-from coordinator.config import findings
-from tests import upstream_kv, upstream_looking
 from coordinator.tiers import requests, requests_joining
+from tests import upstream_kv, upstream_looking
 
 ACTIVE = names.Version(1, 42)
 DIGEST = "d" * 64
-FINDING = findings.Finding(
+FINDING = requests.Fault(
     rule="S05",
     severity="error",
     path=("structure", "north", "n1", 1),
@@ -20,6 +19,8 @@ FINDING = findings.Finding(
     file="two-sites.yaml",
     line=4,
     column=9,
+    text="    n1: [web9]",
+    caret=9,
 )
 LATE = requests.Blocking("n2", "north", "applying", "role web2 is not ready yet", 3.2)
 AWAY = requests.Blocking("n3", "north", "pending", "", 11400.0)
@@ -141,6 +142,8 @@ GOOD: dict[str, Any] = {
     requests.Verb.ENROLL: requests.Enrolled(
         "s-1", "PEM", "PEM", b"trust", b"admission", "cluster", (("c1", "10.1.0.11", 7401),)
     ),
+    **upstream_kv.GOOD,
+    **upstream_looking.GOOD,
     requests.Verb.LINE_CREATE: requests_joining.LineMade(
         "0a1b2c3d4e5f",
         f"tc1.{'c' * 64}.0a1b2c3d4e5f.{'5' * 64}",
@@ -164,8 +167,6 @@ GOOD: dict[str, Any] = {
     requests.Verb.ACCEPT: requests_joining.Seat("5e6f7a8b9c0d1e2f", "n9", "parked"),
     requests.Verb.EXPEL: requests_joining.Seat("5e6f7a8b9c0d1e2f", "n2", "expelled", "north"),
     requests.Verb.WHOAMI: requests.Who("admin", "administrator", "cluster"),
-    **upstream_kv.GOOD,
-    **upstream_looking.GOOD,
 }
 
 

@@ -12,12 +12,14 @@ import msgspec
 
 from coordinator import errors, limits
 from coordinator.config import findings
+from coordinator.host import durations
 from coordinator.propagation import asks
 from coordinator.tiers import requests
 
 JSON = "application/json"
 YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
-WAIT_S = min(limits.HTTP_WAIT_S, asks.ASK_TIMEOUT_S - 5.0)  # a link gives an ask up after ASK_TIMEOUT_S
+WAIT_S = min(limits.HTTP_WAIT_S, asks.ASK_TIMEOUT_S - 5.0)
+"""Of one ask: a link gives it up after ASK_TIMEOUT_S. Whoever waits longer is asked for again by WS."""
 
 NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+~-]{0,254}", re.ASCII)
@@ -44,10 +46,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = ""
     body: bytes = b""
     if_match: str = ""
-
-
     idempotency_key: str = ""
     last_event: str = ""
+
+
 class _Kind(msgspec.Struct, frozen=True):
     """Only enough of a JSON body to tell a document from a request about one."""
 
@@ -115,11 +117,16 @@ def number(given: Given, key: str, otherwise: int) -> int:
     return int(text)
 
 
-def flag(given: Given, key: str) -> bool:
-    text = given.query.get(key, "false").lower()
+def flag(given: Given, key: str, *, otherwise: bool = False) -> bool:
+    text = given.query.get(key, str(otherwise)).lower()
     if text not in _TRUE | _FALSE:
         raise errors.UsageError(f"{key} is neither true nor false (got {text[:40]!r})")
     return text in _TRUE
+
+
+def wait_s(given: Given) -> float:
+    """How long the client would wait for news."""
+    return min(durations.seconds(given.query.get("wait", "0s")), limits.HTTP_WAIT_S)
 
 
 def name(given: Given, key: str) -> str:

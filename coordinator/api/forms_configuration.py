@@ -10,7 +10,6 @@ import msgspec
 
 from coordinator import errors
 from coordinator.api import forms
-from coordinator.host import durations
 from coordinator.tiers import requests
 
 PAGE_REVISIONS = 500  # about 150 bytes each
@@ -33,9 +32,9 @@ def validate(given: forms.Given) -> requests.Validate:
 
 def plan(given: forms.Given) -> requests.Plan:
     if (file := forms.document(given)) is not None:
-        return requests.Plan(requests.Source(files=(file,)))
+        return requests.Plan(requests.Source(files=(file,)), full=forms.flag(given, "full"))
     asked = forms.decoded(given, requests.Plan)
-    _exactly_one(asked.source)
+    exactly_one(asked.source)
     return asked
 
 
@@ -49,7 +48,7 @@ def apply(given: forms.Given) -> requests.Apply:
         )
     else:
         asked = forms.decoded(given, requests.Apply)
-    _exactly_one(asked.source)
+    exactly_one(asked.source)
     generation, revision = _compared(given, asked.if_generation, asked.if_revision)
     return msgspec.structs.replace(asked, if_generation=generation, if_revision=revision)
 
@@ -65,11 +64,11 @@ def enroll(given: forms.Given) -> requests.Enroll:
 
 
 def rollout(given: forms.Given) -> requests.WaitRollout:
-    wait_s = durations.seconds(given.query.get("wait", "0s"))
     return requests.WaitRollout(
         rollout=forms.name(given, "rollout"),
         index=forms.number(given, "index", 0),
-        wait_s=min(wait_s, forms.WAIT_S),
+        wait_s=forms.wait_s(given),
+        by_site=forms.flag(given, "by_site", otherwise=True),
     )
 
 
@@ -78,6 +77,8 @@ def status(given: forms.Given) -> requests.Status:
         site=given.query.get("site", ""),
         not_converged=forms.flag(given, "not_converged"),
         details=forms.flag(given, "details"),
+        index=forms.number(given, "index", 0),
+        wait_s=forms.wait_s(given),
     )
 
 
@@ -87,7 +88,12 @@ def describe(given: forms.Given) -> requests.Describe:
 
 def history(given: forms.Given) -> requests.History:
     limit = forms.number(given, "limit", requests.History().limit)
-    return requests.History(before=forms.number(given, "before", 0), limit=max(1, min(limit, PAGE_REVISIONS)))
+    return requests.History(
+        before=forms.number(given, "before", 0),
+        limit=max(1, min(limit, PAGE_REVISIONS)),
+        index=forms.number(given, "index", 0),
+        wait_s=forms.wait_s(given),
+    )
 
 
 def show(given: forms.Given) -> requests.Show:
@@ -115,7 +121,7 @@ def _shown(given: forms.Given, *, document: bool) -> requests.Show:
     )
 
 
-def _exactly_one(source: requests.Source) -> None:
+def exactly_one(source: requests.Source) -> None:
     given = sum(map(bool, (source.files, source.draft, source.revision)))
     if given != 1:
         raise errors.UsageError(

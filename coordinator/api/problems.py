@@ -4,7 +4,6 @@ import msgspec
 
 from coordinator import errors
 from coordinator.api import statuses
-from coordinator.config import findings
 from coordinator.tiers import requests
 
 MEDIA_TYPE = "application/problem+json"
@@ -20,7 +19,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     hint: str = ""
     code: str
-    errors: tuple[findings.Finding, ...] = ()
+    errors: tuple[requests.Fault, ...] = ()
     request_id: str
 
 

@@ -16,7 +16,7 @@ _WRITING = (
         body=routing.Body.DOCUMENT,
         query=("name", "message"),
         success=201,
-        codes=(*routing.DOCUMENT_CODES, "no_space", "unknown_outcome"),
+        codes=(*routing.DOCUMENT_CODES, "reused_key", "no_space", "unknown_outcome"),
         mutates=True,
     ),
     routing.Route(
@@ -42,7 +42,7 @@ _WRITING = (
         permission=routing.Permission.OPERATOR,
         summary="What applying a document would do, to whom, and whether it may be done.",
         body=routing.Body.DOCUMENT,
-        query=("name",),
+        query=("name", "full"),
         codes=(*routing.DOCUMENT_CODES, "not_found"),
     ),
     routing.Route(
@@ -100,8 +100,9 @@ _READING = (
         gives=requests.RolloutView,
         permission=routing.Permission.VIEWER,
         summary="A rollout now, or as soon as its index is above the given one.",
-        query=("index", "wait"),
+        query=("index", "wait", "by_site"),
         codes=("not_found",),
+        keeps=True,
     ),
     routing.Route(
         method="GET",
@@ -112,8 +113,9 @@ _READING = (
         gives=requests.StatusView,
         permission=routing.Permission.VIEWER,
         summary="The whole system, rolled up by site.",
-        query=("site", "not_converged", "details"),
+        query=("site", "not_converged", "details", "index", "wait"),
         codes=("not_found",),
+        keeps=True,
     ),
     routing.Route(
         method="GET",
@@ -135,7 +137,8 @@ _READING = (
         gives=requests.HistoryView,
         permission=routing.Permission.VIEWER,
         summary="Revisions, newest first, by page.",
-        query=("before", "limit"),
+        query=("before", "limit", "index", "wait"),
+        keeps=True,
     ),
     routing.Route(
         method="GET",
@@ -147,6 +150,7 @@ _READING = (
         permission=routing.Permission.VIEWER,
         summary="One revision (a number, a draft, or active).",
         codes=("not_found",),
+        keeps=True,
     ),
     routing.Route(
         method="GET",
@@ -158,6 +162,7 @@ _READING = (
         permission=routing.Permission.VIEWER,
         summary="Its document as it was uploaded, comments kept.",
         codes=("not_found",),
+        keeps=True,
     ),
     routing.Route(
         method="GET",

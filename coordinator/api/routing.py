@@ -16,6 +16,7 @@ SMALL_BODY_BYTES = 64 * 1024  # a certificate request and a message fit many tim
 VALUES_BODY_BYTES = limits.KV_TXN_BYTES * 2  # as base64, and keys and numbers around it
 ADMIN = "/api/admin/v1"
 CFG = f"{ADMIN}/cfg"
+MONITOR = "/api/monitor/v1"
 
 
 class Permission(enum.StrEnum):
@@ -32,8 +33,8 @@ class Body(enum.Enum):
 
     NONE = 0
     SMALL = SMALL_BODY_BYTES
-    DOCUMENT = limits.HTTP_BODY_BYTES
     VALUES = VALUES_BODY_BYTES
+    DOCUMENT = limits.HTTP_BODY_BYTES
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +55,21 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Besides those that every route may answer with."""
     mutates: bool = False
     """A lost answer leaves the outcome unknown."""
+    keeps: bool = False
+    """With MIC away the last answer to the same question of the same caller is given again, with its age."""
+    streams: bool = False
+    """It answers with a stream of events."""
 
 
 COMMON_CODES = ("syntax", "usage", "unauthenticated", "not_allowed", "busy", "no_quorum", "no_coordinator",
                 "needs_recovery", "timed_out", "internal")  # fmt: skip
 DOCUMENT_CODES = ("too_large", "media_type", "invalid", "slow")
-CHANGE_CODES = ("conflict", "precondition", "refused", "not_found", "unknown_outcome", "no_space")
+CHANGE_CODES = (
+    "conflict",
+    "precondition",
+    "refused",
+    "reused_key",
+    "not_found",
+    "unknown_outcome",
+    "no_space",
+)

@@ -9,9 +9,7 @@ import functools
 import re
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
-import anyio
 import msgspec
 from aiohttp import hdrs, web
 
@@ -20,6 +18,7 @@ from coordinator.api import (
     answers,
     bodies,
     forms,
+    kept,
     listening,
     observed,
     openapi,
@@ -27,17 +26,18 @@ from coordinator.api import (
     routes,
     routing,
     statuses,
+    streams,
+    upward,
 )
 from coordinator.host import metrics
-from coordinator.propagation import asks
-from coordinator.tiers import requests
+from coordinator.tiers import requests, requests_looking
 
-WAITING = limits.ASKS_UNDER_WAY // 2  # the other half of the link is for those who do not wait for news
-UPSTREAM_S = asks.ASK_TIMEOUT_S + 5.0  # the link itself gives up before
 SHUTDOWN_S = 1.0  # whoever waits is cut off and asks again
 LINGER_S = 2.0  # what a refused client still sends is read so long, that it may read our answer
 REQUEST_ID = "X-Request-Id"
 IDEMPOTENCY_KEY = "Idempotency-Key"
+LAST_EVENT = "Last-Event-ID"
+LAST_EVENT_CHARACTERS = 64
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _BEARER = re.compile(r"bearer +([\x21-\x7e]+) *", re.ASCII | re.IGNORECASE)
@@ -55,32 +55,34 @@ _HEADERS = {
 _Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Upstream(Protocol):
-    """The link to MIC."""
-
-    async def ask(self, verb: str, data: bytes) -> tuple[str, bytes]:
-        """(code, data): code empty is good; else `data` is a JSON `Problem` or empty. Raises `TiercastError`."""
-        ...
+Upstream = upward.Upstream
 
 
 def _always() -> bool:
     return True
 
 
-def application(
+def application(  # noqa: PLR0913 what the process gives the HTTP side, each by name
     upstream: Upstream,
     clock: effects.Clock,
     random: effects.Random,
     meters: metrics.Metrics,
     *,
     ready: Callable[[], bool] = _always,
+    own: Callable[[], kept.Own | None] = kept.no_own,
+    admin: bool = True,
 ) -> web.Application:
-    """The whole HTTP side; `ready` says whether there is a link to a MIC."""
-    front = _Front(upstream, clock, random, observed.Observed(meters))
+    """The whole HTTP side; `ready` says whether there is a link to a MIC, `own` what this server has accepted.
+
+    Without `admin` nothing is administered here: only what is open, and monitoring.
+    """
+    front = _Front(upward.Upward(upstream, clock, kept.Kept(own)), random, observed.Observed(meters))
     app = web.Application(middlewares=[front.guard], client_max_size=limits.HTTP_BODY_BYTES)
     app[listening.BEGUN] = set()
     app.on_response_prepare.append(_harden)
     for route in routes.ROUTES:
+        if not admin and route.path.startswith(routing.ADMIN):
+            continue
         respond = functools.partial(front.respond, route)
         app.router.add_route(route.method, route.path, respond, expect_handler=_unhurried)
     app.router.add_get("/livez", _live)
@@ -120,25 +122,23 @@ async def serve(
 class _Front:
     """Between HTTP and the link."""
 
-    def __init__(
-        self, upstream: Upstream, clock: effects.Clock, random: effects.Random, told: observed.Observed
-    ) -> None:
-        self._upstream = upstream
-        self._clock = clock
+    def __init__(self, upward: upward.Upward, random: effects.Random, told: observed.Observed) -> None:
+        self._upward = upward
         self._random = random
         self._told = told
         self._budget = bodies.Budget()
-        self._waiting = 0
+        self._hub = streams.Hub(upward.clock, told.meters)
 
     @web.middleware
     async def guard(self, request: web.Request, handler: _Respond) -> web.StreamResponse:
         """Around every answer: an id, a problem document instead of an exception, a line in the log."""
-        begun = self._clock.monotonic()
+        begun = self._upward.clock.monotonic()
         request[_ID] = self._random.token(8)
         request.app[listening.BEGUN].add(request.protocol)
         response = await self._answered(request, handler)
-        response.headers[REQUEST_ID] = request[_ID]
-        self._told.answered(request, request[_ID], response, self._clock.monotonic() - begun)
+        if not response.prepared:
+            response.headers[REQUEST_ID] = request[_ID]
+        self._told.answered(request, request[_ID], response, self._upward.clock.monotonic() - begun)
         return response
 
     async def _answered(self, request: web.Request, respond: _Respond) -> web.StreamResponse:
@@ -156,36 +156,21 @@ class _Front:
 
     async def respond(self, route: routing.Route, request: web.Request) -> web.StreamResponse:
         """One row of the table."""
+        asking = upward.Asking(_token(request), request.remote or "", request[_ID])
+        if route.streams:
+            asked = route.build(await _given(route, request))
+            assert isinstance(asked, requests_looking.Events)
+            ask = functools.partial(self._upward.events, asking)
+            return await self._hub.serve(request, ask, asked.after, {REQUEST_ID: request[_ID]})
         with self._budget.held(bodies.announced(request, route.body)):
             asked = route.build(await _given(route, request))
-            wait_s = asked.wait_s if isinstance(asked, requests.WaitRollout) else 0.0
-            body = b"{}" if asked is None else msgspec.json.encode(asked)
-            call = requests.Call(_token(request), request.remote or "", request[_ID], body)
-            code, data = await self._ask(route, msgspec.msgpack.encode(call), wait_s)
-        if code:
-            return _problem(_sharpened(problems.answered(code, data), request, route), request[_ID])
-        meaning = answers.meaning(route, data)
-        return web.Response(
-            body=data, status=meaning.status, headers=meaning.headers, content_type=forms.JSON
-        )
-
-    async def _ask(self, route: routing.Route, data: bytes, wait_s: float) -> tuple[str, bytes]:
-        waits = wait_s > 0
-        if waits and self._waiting >= WAITING:
-            raise bodies.BusyError(
-                "too many are waiting for news", hint="ask without waiting, or try again shortly"
-            )
-        self._waiting += waits
-        try:
-            with anyio.fail_after(UPSTREAM_S):
-                return await self._upstream.ask(route.verb, data)
-        except TimeoutError:
-            raise errors.TimedOutError(
-        idempotency_key=request.headers.get(IDEMPOTENCY_KEY, ""),
-                "the coordinator (MIC) did not answer in time", hint="try again"
-            ) from None
-        finally:
-            self._waiting -= waits
+            answer = await self._upward.ask(route, asking, asked)
+        if answer.code:
+            problem = problems.answered(answer.code, answer.data)
+            return _problem(_sharpened(problem, request, route), request[_ID])
+        meaning = answers.meaning(route, answer.data)
+        headers = {**meaning.headers, **({kept.AS_OF: answer.as_of} if answer.as_of else {})}
+        return web.Response(body=answer.data, status=meaning.status, headers=headers, content_type=forms.JSON)
 
 
 async def _given(route: routing.Route, request: web.Request) -> forms.Given:
@@ -196,6 +181,8 @@ async def _given(route: routing.Route, request: web.Request) -> forms.Given:
         body=await bodies.read(request, route.body) if request.body_exists else b"",
         media_type=request.content_type if hdrs.CONTENT_TYPE in request.headers else "",
         if_match=request.headers.get(hdrs.IF_MATCH, ""),
+        idempotency_key=request.headers.get(IDEMPOTENCY_KEY, ""),
+        last_event=request.headers.get(LAST_EVENT, "")[:LAST_EVENT_CHARACTERS],
     )
 
 

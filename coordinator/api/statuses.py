@@ -33,6 +33,7 @@ BY_CODE: dict[str, Row] = {
     "precondition": Row(412, "The active revision is another one"),
     "too_large": Row(413, "Too large"),
     "media_type": Row(415, "Media type not known here"),
+    "reused_key": Row(422, "The Idempotency-Key was used for something else"),
     "invalid": Row(422, "The document is invalid"),
     "busy": Row(429, "Too much at once", retry=True),
     # the system

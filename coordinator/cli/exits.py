@@ -36,6 +36,7 @@ BY_CODE: dict[str, Exit] = {
     "conflict": Exit.CONFLICT,
     "precondition": Exit.CONFLICT,
     "refused": Exit.CONFLICT,
+    "reused_key": Exit.CONFLICT,
     "not_found": Exit.UNEXPECTED,
     "not_allowed": Exit.NOT_ALLOWED,
     "unauthenticated": Exit.NOT_ALLOWED,

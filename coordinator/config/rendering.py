@@ -18,24 +18,35 @@ CHANGES = 4  # of one role
 
 def render_finding(finding: findings.Finding, text: str) -> str:
     """`file:line:column`, the sentence, the line with a caret, and the hint. `text` is that of the finding's file."""
+    return render_pointed(finding, *excerpt(finding, text))
+
+
+def render_pointed(finding: findings.Finding, shown: str, caret: int) -> str:
+    """As `render_finding`, where the line is at hand already."""
     place = f"{finding.file}:{finding.line}:{finding.column}: " if finding.file else ""
     lines = [f"{place}{finding.severity} {finding.rule}: {finding.message}"]
-    lines += _excerpt(finding, text)
+    lines += _pointed(finding, shown, caret)
     if finding.hint:
         lines.append(f"  hint: {finding.hint}")
     return "\n".join(lines)
 
 
-def _excerpt(finding: findings.Finding, text: str) -> list[str]:
+def excerpt(finding: findings.Finding, text: str) -> tuple[str, int]:
+    """The finding's line of `text`, cut where it is long, and where in it the column is, from 1; empty where there is none."""
     lines = text.split("\n", finding.line)
     if len(lines) < finding.line or not lines[finding.line - 1].strip():
-        return []
+        return "", 0
     line = lines[finding.line - 1].rstrip("\r")
     start = max(0, finding.column - 1 - LINE_CHARACTERS // 2) if len(line) > LINE_CHARACTERS else 0
-    shown = line[start : start + LINE_CHARACTERS].replace("\t", " ")
+    return line[start : start + LINE_CHARACTERS].replace("\t", " "), finding.column - start
+
+
+def _pointed(finding: findings.Finding, shown: str, caret: int) -> list[str]:
+    if not shown:
+        return []
     number = str(finding.line)
     margin = " " * len(number)
-    return [f"  {number} | {shown}", f"  {margin} | {' ' * (finding.column - 1 - start)}^"]
+    return [f"  {number} | {shown}", f"  {margin} | {' ' * (caret - 1)}^"]
 
 
 def render_plan(plan: transition.Plan, *, full: bool = False) -> str:
@@ -49,16 +60,25 @@ def render_plan(plan: transition.Plan, *, full: bool = False) -> str:
     return "\n".join([*lines, summary(plan)])
 
 
+def render_difference(difference: diff.Difference, *, full: bool = False) -> str:
+    """What differs, and a line of numbers."""
+    return "\n".join([*_difference(difference, full=full), _counts(difference)])
+
+
 def summary(plan: transition.Plan) -> str:
     """One line of numbers."""
     if plan.verdict == "unchanged":
         return "unchanged: the document is the active one"
-    count = plan.difference.count
-    counts = (
-        f"{count(diff.Action.START)} to start, {count(diff.Action.STOP)} to stop, {count(diff.Action.HOT)} hot, "
-        f"{count(diff.Action.RESTART)} restart, {count(diff.Action.MOVE)} move, unchanged {plan.difference.unchanged}"
-    )
+    counts = _counts(plan.difference)
     return f"refused: {counts}" if plan.verdict == "refused" else counts
+
+
+def _counts(difference: diff.Difference) -> str:
+    count = difference.count
+    return (
+        f"{count(diff.Action.START)} to start, {count(diff.Action.STOP)} to stop, {count(diff.Action.HOT)} hot, "
+        f"{count(diff.Action.RESTART)} restart, {count(diff.Action.MOVE)} move, unchanged {difference.unchanged}"
+    )
 
 
 def _refusals(plan: transition.Plan) -> Iterator[str]:

@@ -5,8 +5,6 @@ against and on the term. Law (I1, I4): a number is given once, and whoever is an
 for ever.
 """
 
-import hashlib
-
 import msgspec
 
 from coordinator import errors, names
@@ -21,6 +19,7 @@ from coordinator.tiers import (
     keys,
     pieces,
     planning,
+    repeating,
     requests,
     rolling,
     seats,
@@ -38,6 +37,7 @@ class Wish(msgspec.Struct, frozen=True):
     message: str
     if_revision: int
     if_generation: int
+    if_digest: str
     dry_run: bool
     request: str
     """Digest of all that was asked for, by which a repetition is told from another request."""
@@ -45,7 +45,7 @@ class Wish(msgspec.Struct, frozen=True):
 
 async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests.Applied:
     """Make a document active. Raises `InvalidError`, `RefusedError`, `ConflictError` and what a commit raises."""
-    request = _digest(caller, asked)
+    request = repeating.digest(caller, asked)
     repeated = _repeated(at, caller, request)
     if repeated is not None:
         return repeated
@@ -54,13 +54,14 @@ async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> re
         return await _wish(
             at,
             caller,
-            Wish(ready, asked.message, asked.if_revision, asked.if_generation, asked.dry_run, request),
-        )
+            Wish(ready, asked.message, asked.if_revision, asked.if_generation, asked.if_digest, asked.dry_run,
+                 request),
+        )  # fmt: skip
 
 
 async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback) -> requests.Applied:
     """A new revision equal to an old one, through the same plan. Raises what `apply` raises."""
-    request = _digest(caller, asked)
+    request = repeating.digest(caller, asked)
     async with at.turn:
         repeated = _repeated(at, caller, request)
         if repeated is not None:
@@ -73,7 +74,7 @@ async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback)
         return await _wish(
             at,
             caller,
-            Wish(ready, message, asked.if_revision, asked.if_generation, asked.dry_run, request),
+            Wish(ready, message, asked.if_revision, asked.if_generation, "", asked.dry_run, request),
         )
 
 
@@ -86,28 +87,19 @@ async def plan(at: desk.Desk, _caller: desk.Caller, asked: requests.Plan) -> req
         base=base.version,
         base_digest=base.content.digest,
         digest=ready.digest,
-        text=rendering.render_plan(made),
+        text=rendering.render_plan(made, full=asked.full),
         plan=msgspec.Raw(msgspec.json.encode(made)),
         findings=ready.warnings,
     )
 
 
-def _digest(caller: desk.Caller, asked: requests.Apply | requests.Rollback) -> str:
-    if not caller.request:
-        return ""
-    return hashlib.sha256(caller.verb.encode() + b"\0" + msgspec.msgpack.encode(asked)).hexdigest()
-
-
 def _repeated(at: desk.Desk, caller: desk.Caller, request: str) -> requests.Applied | None:
-    """The answer given before to the same request of the same person. Raises `ConflictError` where it is another one."""
+    """The answer given before to the same request of the same person. Raises `ReusedKeyError` where it is another one."""
     for rollout in at.past.rollouts.values():
         if not caller.request or (rollout.request, rollout.author) != (caller.request, caller.name):
             continue
         if rollout.request_digest not in {"", request}:
-            raise errors.ConflictError(
-                f"this request id was used before, for something else (it made {rollout.version})",
-                hint="choose another Idempotency-Key for another request",
-            )
+            raise repeating.reused(f"it made {rollout.version}")
         return requests.Applied(rollout.version, rollout.digest, rollout.id, unchanged=False)
     return None
 
@@ -144,6 +136,11 @@ def _check_base(base: names.Version, wish: Wish) -> None:
         )
         raise errors.ConflictError(
             f"the active revision is another one (got {wanted}, have {base})",
+            hint="plan again and apply that",
+        )
+    if wish.if_digest and wish.if_digest != wish.prepared.digest:
+        raise errors.ConflictError(
+            f"the document is not the planned one (got {wish.prepared.digest[:12]}, have {wish.if_digest[:12]})",
             hint="plan again and apply that",
         )
 

@@ -90,6 +90,7 @@ class Desk:
         self.recovery = recovery
         self.turn = anyio.Lock()
         self.news = News()
+        self.book = journal.Book()
         self.begun: dict[names.RolloutId, float] = {}
         """Monotonic second at which this process activated a rollout."""
         self.outlines: dict[names.Digest, names.Digest] = {}
@@ -108,11 +109,11 @@ class Desk:
         self.fallback: people.TokenRecord | None = None
         """The first administrator's token, where the store has lost it."""
         self.mark: standing.HighWater | None = None
+        self.kv = None if held is None else kv_space.Keyspace(store, held, means.clock, self.turn)
+        """The users' own keys; only with an office."""
         self._numbers = 0
         self._answers: dict[int, Callable[[str, bytes], None]] = {}
 
-        self.kv = None if held is None else kv_space.Keyspace(store, held, means.clock, self.turn)
-        """The users' own keys; only with an office."""
     # --- what is known --------------------------------------------------------------------------------------------
 
     @property

@@ -46,6 +46,10 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
     author: str
     message: str
     saved: float
+    request: str = ""
+    """By which a repeated request is known."""
+    request_digest: str = ""
+    """Of all that the request asked for; another request under its id is refused."""
 
 
 class Text(msgspec.Struct, frozen=True, array_like=True):
@@ -87,10 +91,6 @@ class Term(msgspec.Struct, frozen=True, array_like=True):
     """Tells two holders of one number apart, should there ever be two."""
 
 
-def encode(entry: msgspec.Struct) -> bytes:
-    return msgspec.msgpack.encode(entry)
-
-
 class UserLease(msgspec.Struct, frozen=True, array_like=True):
     """A lease of users; its id stands in the key."""
 
@@ -98,10 +98,14 @@ class UserLease(msgspec.Struct, frozen=True, array_like=True):
     holder: str
 
 
+def encode(entry: msgspec.Struct) -> bytes:
+    return msgspec.msgpack.encode(entry)
+
+
 ROLLOUT = msgspec.msgpack.Decoder(Rollout)
 DRAFT = msgspec.msgpack.Decoder(Draft)
 TEXTS = msgspec.msgpack.Decoder(tuple[Text, ...])
 SITE_SEEN = msgspec.msgpack.Decoder(SiteSeen)
 AUDIT_ENTRY = msgspec.msgpack.Decoder(AuditEntry)
-TERM = msgspec.msgpack.Decoder(Term)
 USER_LEASE = msgspec.msgpack.Decoder(UserLease)
+TERM = msgspec.msgpack.Decoder(Term)

@@ -12,6 +12,8 @@ ADMISSIONS = b"/config/admission/"
 ROLLOUTS = b"/rollouts/"
 SEEN = b"/seen/"
 AUDIT = b"/audit/"
+MEMBERS = b"/members/"
+"""Servers that may run MIC, where the engine's members are none of ours."""
 TERM = b"/private/term"
 LEASE = b"/private/lease"
 AUDIT_NEXT = b"/private/audit-next"
@@ -72,6 +74,10 @@ def kv_request(digest: str) -> bytes:
 def draft_body(draft_id: str) -> bytes:
     """Prefix of the pieces of a valid draft's canonical form."""
     return b"/private/draft-bodies/" + draft_id.encode() + b"/"
+
+
+def member(server: names.ServerId) -> bytes:
+    return MEMBERS + server.encode()
 
 
 def audit(number: int) -> bytes:

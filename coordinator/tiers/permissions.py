@@ -62,6 +62,12 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.LINE_REVOKE: Row(_R.ADMINISTRATOR, mutates=True),
     _V.ACCEPT: Row(_R.ADMINISTRATOR, mutates=True),
     _V.EXPEL: Row(_R.ADMINISTRATOR, mutates=True),
+    _V.SERVERS: Row(_R.VIEWER),
+    _V.NODES: Row(_R.VIEWER),
+    _V.ROLES: Row(_R.VIEWER),
+    _V.DIFF: Row(_R.OPERATOR),
+    _V.EVENTS: Row(_R.VIEWER),
+    _V.STATE: Row(_R.VIEWER),
     _V.WHOAMI: Row(_R.VIEWER, master=False, narrow=True),
 }
 

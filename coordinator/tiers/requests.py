@@ -62,6 +62,15 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     """JSON of the request struct."""
 
 
+class Fault(faults.Finding, frozen=True):
+    """A finding with the line that it stands in, for those who have not the text at hand."""
+
+    text: str = ""
+    """The line, cut where it is long; empty where there is none."""
+    caret: int = 0
+    """Where in `text` the column is, from 1."""
+
+
 class Problem(msgspec.Struct, frozen=True):
     """Why not; becomes an RFC 9457 problem document."""
 
@@ -69,7 +78,7 @@ class Problem(msgspec.Struct, frozen=True):
     """Of `coordinator.errors`, or `invalid` with findings."""
     detail: str
     hint: str = ""
-    findings: tuple[faults.Finding, ...] = ()
+    findings: tuple[Fault, ...] = ()
 
 
 class File(msgspec.Struct, frozen=True):
@@ -99,7 +108,7 @@ class Uploaded(msgspec.Struct, frozen=True):
     valid: bool
     digest: str
     size_bytes: int
-    findings: tuple[faults.Finding, ...]
+    findings: tuple[Fault, ...]
 
 
 class Validate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,11 +117,13 @@ class Validate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Validated(msgspec.Struct, frozen=True):
     valid: bool
-    findings: tuple[faults.Finding, ...]
+    findings: tuple[Fault, ...]
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Source
+    full: bool = False
+    """The text names everything, not only the first of many."""
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -124,7 +135,7 @@ class Planned(msgspec.Struct, frozen=True):
     digest: str
     text: str
     plan: msgspec.Raw
-    findings: tuple[faults.Finding, ...] = ()
+    findings: tuple[Fault, ...] = ()
 
 
 class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -133,6 +144,8 @@ class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Compare-and-set on the active revision; 0: on whatever the plan was made against."""
     if_generation: int = 0
     """Its generation, where the caller knows it; 0: any."""
+    if_digest: str = ""
+    """What the document must be, as a plan named it; empty: whatever it is."""
     message: str = ""
     dry_run: bool = False
 
@@ -163,6 +176,18 @@ class WaitRollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     index: int = 0
     """Answer once the view's index is above this, or after `wait_s`."""
     wait_s: float = 0.0
+    by_site: bool = False
+    """Counts of every site too."""
+
+
+class SiteProgress(msgspec.Struct, frozen=True):
+    """How far one site is; `sync` is the worst of its servers."""
+
+    site: str
+    sync: str
+    ready: int
+    reachable: int
+    asked: int
 
 
 class Blocking(msgspec.Struct, frozen=True):
@@ -193,6 +218,8 @@ class RolloutView(msgspec.Struct, frozen=True):
     blocking: tuple[Blocking, ...]
     absent: tuple[Blocking, ...]
     index: int
+    by_site: tuple[SiteProgress, ...] = ()
+    """Of the active revision's rollout, where it is asked for."""
 
 
 class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -200,6 +227,9 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     not_converged: bool = False
     details: bool = False
     """Servers by name, not only counts per site."""
+    index: int = 0
+    """Answer once the view's index is above this, or after `wait_s`."""
+    wait_s: float = 0.0
 
 
 class ServerView(msgspec.Struct, frozen=True):
@@ -235,6 +265,9 @@ class StatusView(msgspec.Struct, frozen=True):
     parked: tuple[ServerView, ...]
     coordinator: str
     """`active` or `needs recovery`."""
+    index: int = 0
+    left_out: int = 0
+    """Servers and parked ones beside those named; all of them by page: `cfg.servers`."""
 
 
 class Describe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,6 +307,9 @@ class Described(msgspec.Struct, frozen=True):
 class History(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     before: int = 0
     limit: int = 50
+    index: int = 0
+    """Answer once the view's index is above this, or after `wait_s`."""
+    wait_s: float = 0.0
 
 
 class RevisionView(msgspec.Struct, frozen=True):
@@ -295,6 +331,7 @@ class HistoryView(msgspec.Struct, frozen=True):
     """Ask again with `before` this; 0: that was all."""
     back: int = 0
     """Where a rollback without a number goes; 0: nowhere."""
+    index: int = 0
 
 
 class Show(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -304,10 +341,26 @@ class Show(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     document: bool = False
 
 
+class DraftView(msgspec.Struct, frozen=True):
+    """What is known of a draft without reading it."""
+
+    draft: str
+    valid: bool
+    digest: str
+    size_bytes: int
+    author: str
+    message: str
+    saved: float
+    """Seconds since 1970."""
+
+
 class Shown(msgspec.Struct, frozen=True):
+    """A revision or a draft, whichever was asked for."""
+
     revision: RevisionView | None
     files: tuple[File, ...]
     """As uploaded, comments kept; empty unless asked for."""
+    draft: DraftView | None = None
 
 
 class Enroll(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

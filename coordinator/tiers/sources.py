@@ -3,14 +3,14 @@
 Large texts are read in a child process: a megabyte of YAML takes seconds, and heartbeats cannot wait for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio.to_process
 import anyio.to_thread
 import msgspec
 
 from coordinator import errors, names, role
-from coordinator.config import findings, model, reading, validation
+from coordinator.config import findings, model, reading, rendering, validation
 from coordinator.tiers import desk, entries, keys, pieces, requests
 
 INLINE_BYTES = 64 * 1024  # about 50 ms of YAML; starting a child process takes longer
@@ -19,7 +19,7 @@ INLINE_BYTES = 64 * 1024  # about 50 ms of YAML; starting a child process takes 
 class FoundError(errors.TiercastError):
     """Refused, with findings that say why."""
 
-    def __init__(self, message: str, found: tuple[findings.Finding, ...], *, hint: str = "") -> None:
+    def __init__(self, message: str, found: tuple[requests.Fault, ...], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.findings = found
 
@@ -36,9 +36,24 @@ class Prepared(msgspec.Struct, frozen=True):
     document: model.Document
     body: bytes
     digest: names.Digest
-    warnings: tuple[findings.Finding, ...]
+    warnings: tuple[requests.Fault, ...]
     texts: tuple[entries.Text, ...]
     """As uploaded; empty where there is none."""
+
+
+def faults(
+    found: Sequence[findings.Finding], texts: Mapping[str, str] | None = None
+) -> tuple[requests.Fault, ...]:
+    """Each with its line, where the text is known."""
+    known = texts or {}
+    return tuple(_fault(one, known.get(one.file, "") if one.file else "") for one in found)
+
+
+def _fault(one: findings.Finding, text: str) -> requests.Fault:
+    line, caret = rendering.excerpt(one, text)
+    return requests.Fault(
+        one.rule, one.severity, one.path, one.message, one.hint, one.file, one.line, one.column, line, caret
+    )
 
 
 def judged(files: Sequence[tuple[str, bytes]], catalogues: Callable[[], role.Catalogue]) -> reading.Reading:
@@ -61,8 +76,27 @@ async def prepared(at: desk.Desk, source: requests.Source) -> Prepared:
         raise errors.UsageError(f"exactly one of files, draft, revision is given (got {sum(given)} of them)")
     if source.revision:
         return await of_revision(at, source.revision)
-    files = source.files or await draft(at, source.draft)
-    return valid(await read(at, files))
+    if source.draft:
+        return await of_draft(at, source.draft)
+    return valid(await read(at, source.files))
+
+
+async def of_draft(at: desk.Desk, draft_id: str) -> Prepared:
+    """From its canonical form, which is read a hundred times faster than its text; the text where anything is to be told.
+
+    Raises `NotFoundError`, `InvalidError`.
+    """
+    files = await draft(at, draft_id)
+    held = at.past.drafts[draft_id]
+    body = await pieces.read(at.store, keys.draft_body(draft_id)) if held.valid else None
+    if body is None or model.digest(body) != held.digest:
+        return valid(await read(at, files))
+    document = model.decode(body)
+    found = await anyio.to_thread.run_sync(validation.validate, document, at.catalogue)
+    if found:
+        return valid(await read(at, files))
+    kept = tuple(entries.Text(file.name, file.text) for file in files)
+    return Prepared(document, body, held.digest, (), kept)
 
 
 async def draft(at: desk.Desk, draft_id: str) -> tuple[requests.File, ...]:
@@ -89,17 +123,18 @@ async def of_revision(at: desk.Desk, revision: int) -> Prepared:
     document = model.decode(body)
     found = await anyio.to_thread.run_sync(validation.validate, document, at.catalogue)
     if findings.invalid(found):
-        raise InvalidError(f"revision {revision} is not valid today", found)
+        raise InvalidError(f"revision {revision} is not valid today", faults(found))
     files = await texts(at, keys.document(revision))
     kept = tuple(entries.Text(file.name, file.text) for file in files)
-    return Prepared(document, body, model.digest(body), found, kept)
+    return Prepared(document, body, model.digest(body), faults(found), kept)
 
 
 def valid(read_: reading.Reading) -> Prepared:
     """Raises `InvalidError`."""
     if read_.document is None or not read_.valid:
-        faults = sum(one.severity == "error" for one in read_.findings)
-        raise InvalidError(f"the document is invalid ({faults} errors)", read_.findings)
+        wrong = sum(one.severity == "error" for one in read_.findings)
+        raise InvalidError(f"the document is invalid ({wrong} errors)", faults(read_.findings, read_.texts))
     body = model.canonical(read_.document)
     kept = tuple(entries.Text(name, text) for name, text in read_.texts.items())
-    return Prepared(read_.document, body, model.digest(body), read_.findings, kept)
+    warned = faults(read_.findings, read_.texts)
+    return Prepared(read_.document, body, model.digest(body), warned, kept)

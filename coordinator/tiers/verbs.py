@@ -73,6 +73,12 @@ VERBS: Mapping[requests.Verb, Verb] = {
     _V.LINE_REVOKE: _verb(requests_joining.RevokeLine, joining.revoke),
     _V.ACCEPT: _verb(requests_joining.Accept, joining.accept),
     _V.EXPEL: _verb(requests_joining.Expel, leaving.expel),
+    _V.SERVERS: _verb(requests_looking.Servers, lists.servers),
+    _V.NODES: _verb(requests_looking.Nodes, lists.nodes),
+    _V.ROLES: _verb(requests_looking.Roles, lists.roles),
+    _V.DIFF: _verb(requests_looking.Diff, following.differ),
+    _V.EVENTS: _verb(requests_looking.Events, following.events),
+    _V.STATE: _verb(requests_looking.State, lists.state),
 }
 """All but `whoami`, which needs the person and nothing else."""
 

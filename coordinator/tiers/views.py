@@ -3,19 +3,18 @@
 Law: whoever is absent or not there yet is named, never shown as good.
 """
 
+import collections
 from collections.abc import Iterator
 
-import anyio
 import msgspec
 
 from coordinator import errors, names
 from coordinator.config import expansion, topology
-from coordinator.propagation import convergence
-from coordinator.tiers import asking, desk, entries, requests, rolling
+from coordinator.propagation import convergence, objects
+from coordinator.tiers import asking, desk, entries, requests, rolling, waiting
 
 NAMED = 50  # blocking and absent servers told in one answer
-WAIT_S = 25.0  # below the 30 s after which an ask over a link is given up
-TERM_STEP = 10**9  # more changes of the picture than one term will see
+DETAILED = 1_000  # servers by name in one roll-up, and parked ones; all of them by page
 RANK = {sync: number for number, sync in enumerate(convergence.WORST_FIRST)}
 
 
@@ -33,10 +32,13 @@ class _ShellStatus(msgspec.Struct, frozen=True):
 
 async def rollout(at: desk.Desk, _caller: desk.Caller, asked: requests.WaitRollout) -> requests.RolloutView:
     """Once its index is above the one given, or after `wait_s`. Raises `NotFoundError`."""
-    with anyio.move_on_after(min(max(asked.wait_s, 0.0), WAIT_S)):
-        while _waits(at, asked):
-            await at.news.wait()
-    return view(at, _known(at, asked.rollout))
+    if rolling.is_active(at, _known(at, asked.rollout)):  # of the others there are no news
+        await waiting.until_above(at, asked.index, asked.wait_s)
+    held = _known(at, asked.rollout)
+    shown = view(at, held)
+    if not asked.by_site or not rolling.is_active(at, held):
+        return shown
+    return msgspec.structs.replace(shown, by_site=tuple(_progress(at)))
 
 
 def _known(at: desk.Desk, rollout_id: str) -> entries.Rollout:
@@ -46,15 +48,23 @@ def _known(at: desk.Desk, rollout_id: str) -> entries.Rollout:
     return held
 
 
-def _waits(at: desk.Desk, asked: requests.WaitRollout) -> bool:
-    held = _known(at, asked.rollout)
-    return at.fallen is None and rolling.is_active(at, held) and index(at) <= asked.index
+def _progress(at: desk.Desk) -> Iterator[requests.SiteProgress]:
+    picture = at.master.convergence
+    for site, servers in sorted(by_site(at).items()):
+        facts = [picture.facts[server] for server in servers]
+        worst = min((one.sync for one in facts), key=RANK.__getitem__, default=convergence.Sync.CONVERGED)
+        ready = sum(one.sync is convergence.Sync.CONVERGED for one in facts)
+        yield requests.SiteProgress(
+            site, str(worst), ready, sum(one.reachable for one in facts), asked=len(facts)
+        )
 
 
-def index(at: desk.Desk) -> int:
-    """Rises with every change of the picture, and over every change of MIC too."""
-    term = 0 if at.office is None else at.office.term
-    return term * TERM_STEP + at.master.convergence.index + at.settled
+def by_site(at: desk.Desk) -> dict[names.SiteName, list[names.ServerId]]:
+    """Everybody asked, by site; sites without servers too."""
+    sites: dict[names.SiteName, list[names.ServerId]] = {site: [] for site in at.past.document.structure}
+    for server, one in at.master.convergence.asked.items():
+        sites.setdefault(one.site, []).append(server)
+    return sites
 
 
 def view(at: desk.Desk, held: entries.Rollout) -> requests.RolloutView:
@@ -75,7 +85,7 @@ def view(at: desk.Desk, held: entries.Rollout) -> requests.RolloutView:
         sites=now.sites,
         blocking=blocking,
         absent=absent,
-        index=index(at),
+        index=waiting.index(at),
     )
 
 
@@ -89,15 +99,21 @@ def _missing(at: desk.Desk) -> tuple[tuple[requests.Blocking, ...], tuple[reques
     return tuple(_blocking(at, s) for s in here[:NAMED]), tuple(_blocking(at, s) for s in away[:NAMED])
 
 
+def since_s(at: desk.Desk, server: names.ServerId) -> float:
+    """How long it has been as it is, or away, under this revision."""
+    picture = at.master.convergence
+    facts = picture.facts[server]
+    since = max(facts.since, picture.activated) if facts.links else facts.since
+    return max(0.0, at.clock.monotonic() - since)
+
+
 def _blocking(at: desk.Desk, server: names.ServerId) -> requests.Blocking:
     picture = at.master.convergence
     facts, asked = picture.facts[server], picture.asked[server]
-    since = max(facts.since, picture.activated) if facts.links else facts.since
-    ago = max(0.0, at.clock.monotonic() - since)
-    return requests.Blocking(asked.name, asked.site, str(facts.sync), _reason(at, server), ago)
+    return requests.Blocking(asked.name, asked.site, str(facts.sync), reason(at, server), since_s(at, server))
 
 
-def _reason(at: desk.Desk, server: names.ServerId) -> str:
+def reason(at: desk.Desk, server: names.ServerId) -> str:
     if not asking.enrolled(server):
         return asking.NOT_ENROLLED
     return at.master.convergence.reason(server)
@@ -107,58 +123,85 @@ def _reason(at: desk.Desk, server: names.ServerId) -> str:
 
 
 async def status(at: desk.Desk, _caller: desk.Caller, asked: requests.Status) -> requests.StatusView:
-    """Everything, rolled up. Raises `NotFoundError` on an unknown site."""
-    picture, past = at.master.convergence, at.past
-    sites: dict[names.SiteName, list[names.ServerId]] = {site: [] for site in past.document.structure}
-    for server, one in picture.asked.items():
-        sites.setdefault(one.site, []).append(server)
+    """Everything, rolled up, once its index is above the one given. Raises `NotFoundError` on an unknown site."""
+    await waiting.until_above(at, asked.index, asked.wait_s)
+    past, sites = at.past, by_site(at)
     if asked.site and asked.site not in sites:
         raise errors.NotFoundError(f"there is no site {asked.site[:64]}")
+    wanted = [asked.site] if asked.site else sorted(sites)
     held = past.rollouts.get(past.rollout)
+    room = _Room(DETAILED if asked.details or asked.not_converged else 0)
+    shown = tuple(_site(at, names.SiteName(site), sites, (asked, room)) for site in wanted)
+    parked = () if asked.site else parked_views(at)
     return requests.StatusView(
         version=past.version,
         digest=past.content.digest,
         rollout=None if held is None else view(at, held),
-        sites=tuple(
-            _site(at, site, sites[site], asked) for site in sorted(sites) if asked.site in {"", site}
-        ),
-        parked=() if asked.site else tuple(_parked(at)),
-        coordinator="needs recovery" if at.recovery else "active",
+        sites=shown,
+        parked=parked[:DETAILED],
+        coordinator=coordinator(at),
+        index=waiting.index(at),
+        left_out=room.left_out + len(parked[DETAILED:]),
     )
+
+
+def coordinator(at: desk.Desk) -> str:
+    return "needs recovery" if at.recovery else "active"
+
+
+class _Room:
+    """Servers that may still be named."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.left_out = 0
+
+    def of(self, servers: list[names.ServerId]) -> list[names.ServerId]:
+        taken = servers[: self._count]
+        self._count -= len(taken)
+        self.left_out += len(servers) - len(taken)
+        return taken
 
 
 def _site(
-    at: desk.Desk, site: names.SiteName, servers: list[names.ServerId], asked: requests.Status
+    at: desk.Desk,
+    site: names.SiteName,
+    sites: dict[names.SiteName, list[names.ServerId]],
+    wanted: tuple[requests.Status, _Room],
 ) -> requests.SiteView:
-    picture = at.master.convergence
-    counts: dict[str, int] = {}
-    for server in servers:
-        word = str(picture.facts[server].sync)
-        counts[word] = counts.get(word, 0) + 1
-    worst = min(
-        (picture.facts[s].sync for s in servers), key=RANK.__getitem__, default=convergence.Sync.CONVERGED
-    )
+    asked, room = wanted
+    picture, servers = at.master.convergence, sites[site]
+    counted = collections.Counter(picture.facts[server].sync for server in servers)
+    worst = min(counted, key=RANK.__getitem__, default=convergence.Sync.CONVERGED)
+    counts = {str(sync): number for sync, number in counted.items()}
     shown: list[names.ServerId] = []
     if asked.details or asked.not_converged:
-        shown = [s for s in servers if not (asked.not_converged and _good(at, s))]
-        shown.sort(key=lambda s: (RANK[picture.facts[s].sync], picture.asked[s].name))
+        waited = [s for s in servers if not (asked.not_converged and good(at, s))]
+        waited.sort(key=lambda s: (RANK[picture.facts[s].sync], picture.asked[s].name))
+        shown = room.of(waited)
     return requests.SiteView(site, str(worst), counts, tuple(server_view(at, s) for s in shown))
 
 
-def _good(at: desk.Desk, server: names.ServerId) -> bool:
+def good(at: desk.Desk, server: names.ServerId) -> bool:
     return at.master.convergence.facts[server].sync is convergence.Sync.CONVERGED
 
 
-def _parked(at: desk.Desk) -> Iterator[requests.ServerView]:
-    picture = at.master.convergence
-    for name, admission in sorted(asking.by_name(at.past.content).items()):
-        if admission.server_id in picture.asked:
-            continue
-        facts = picture.facts.get(admission.server_id)
-        linked = facts is not None and bool(facts.links)
-        yield requests.ServerView(
-            name, "", str(convergence.Sync.PARKED), "none", "", linked, "no revision names it", None
-        )
+def parked_views(at: desk.Desk) -> tuple[requests.ServerView, ...]:
+    """Enrolled servers that no revision names, by name."""
+    asked = at.master.convergence.asked
+    parked = [
+        one.content
+        for server, one in at.past.content.admissions.items()
+        if server not in asked and one.content.state is not objects.AdmissionState.EXPELLED
+    ]
+    return tuple(_parked(at, one) for one in sorted(parked, key=lambda one: one.name))
+
+
+def _parked(at: desk.Desk, admission: objects.Admission) -> requests.ServerView:
+    facts = at.master.convergence.facts.get(admission.server_id)
+    linked = facts is not None and bool(facts.links)
+    word = str(convergence.Sync.PARKED)
+    return requests.ServerView(admission.name, "", word, "none", "", linked, "no revision names it", None)
 
 
 def server_view(at: desk.Desk, server: names.ServerId) -> requests.ServerView:
@@ -174,7 +217,7 @@ def server_view(at: desk.Desk, server: names.ServerId) -> requests.ServerView:
         level="none" if ack is None else ack.level.word,
         revision="" if ack is None else str(ack.version),
         linked=linked,
-        reason=_reason(at, server),
+        reason=reason(at, server),
         since_s=None if linked else max(0.0, at.clock.monotonic() - facts.since),
         roles=tuple(sorted(one.name for one in roles if one.enabled)),
     )
@@ -213,7 +256,7 @@ def _find(at: desk.Desk, name: names.ServerName) -> tuple[requests.ServerView, n
     admission = asking.by_name(at.past.content).get(name)
     if admission is None:
         raise errors.NotFoundError(f"there is no server {name[:64]}")
-    return next(one for one in _parked(at) if one.server == name), admission.server_id
+    return _parked(at, admission), admission.server_id
 
 
 def _address(at: desk.Desk, name: names.ServerName) -> str:

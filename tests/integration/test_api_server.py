@@ -11,7 +11,7 @@ import pytest
 import yarl
 
 from coordinator import errors, limits
-from coordinator.api import problems, routing, server
+from coordinator.api import problems, routing, server, upward
 from coordinator.host import clock, metrics
 from coordinator.tiers import requests
 from tests import upstream
@@ -55,7 +55,7 @@ async def test_what_mic_answers_is_what_the_client_gets() -> None:
     verb, call = mic.calls[0]
     assert verb == requests.Verb.STATUS
     assert (call.token, call.source) == (TOKEN, "127.0.0.1")
-    assert mic.body() == {"site": "", "not_converged": False, "details": True}
+    assert mic.body() == {"site": "", "not_converged": False, "details": True, "index": 0, "wait_s": 0.0}
 
 
 async def test_an_apply_is_accepted_and_its_rollout_has_a_place() -> None:
@@ -78,6 +78,7 @@ async def test_an_apply_is_accepted_and_its_rollout_has_a_place() -> None:
         },
         "if_revision": 41,
         "if_generation": 1,
+        "if_digest": "",
         "message": "why",
         "dry_run": False,
     }
@@ -325,15 +326,15 @@ async def test_those_who_wait_for_news_never_take_the_whole_link() -> None:
     async with serving(mic) as client:
         client._connector = aiohttp.TCPConnector(limit=0)
         async with anyio.create_task_group() as tasks:
-            for _ in range(server.WAITING):
+            for _ in range(upward.WAITING):
                 tasks.start_soon(get_status, client, f"{CFG}/rollouts/ro-7?wait=20s", statuses)
-            await mic.until(server.WAITING)
+            await mic.until(upward.WAITING)
             await get_status(client, f"{CFG}/rollouts/ro-7?wait=20s", statuses)
             assert statuses == [429]
             tasks.start_soon(get_status, client, f"{CFG}/rollouts/ro-7", statuses)
-            await mic.until(server.WAITING + 1)
+            await mic.until(upward.WAITING + 1)
             mic.go.set()
-    assert statuses.count(200) == server.WAITING + 1
+    assert statuses.count(200) == upward.WAITING + 1
 
 
 async def test_a_client_that_hangs_up_does_not_go_on_waiting() -> None:

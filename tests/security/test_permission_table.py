@@ -29,11 +29,6 @@ API_MATRIX: dict[tuple[str, str], routing.Permission] = {
     ("GET", "/api/admin/v1/cfg/revisions/{revision}"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/revisions/{revision}/document"): Permission.VIEWER,
     ("GET", "/api/admin/v1/whoami"): Permission.VIEWER,
-    ("GET", "/livez"): Permission.ANYONE,
-    ("GET", "/readyz"): Permission.ANYONE,
-    ("GET", "/metrics"): Permission.ANYONE,
-    ("GET", "/api/openapi.json"): Permission.ANYONE,
-}
     ("GET", "/api/admin/v1/cfg/servers"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/nodes"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/roles"): Permission.VIEWER,
@@ -50,6 +45,11 @@ API_MATRIX: dict[tuple[str, str], routing.Permission] = {
     ("POST", "/api/admin/v1/kv/leases"): Permission.OPERATOR,
     ("POST", "/api/admin/v1/kv/leases/{lease}/keepalive"): Permission.OPERATOR,
     ("POST", "/api/admin/v1/kv/leases/{lease}/revoke"): Permission.OPERATOR,
+    ("GET", "/livez"): Permission.ANYONE,
+    ("GET", "/readyz"): Permission.ANYONE,
+    ("GET", "/metrics"): Permission.ANYONE,
+    ("GET", "/api/openapi.json"): Permission.ANYONE,
+}
 """Written twice on purpose, here and in the product: a change of who may is a change of both."""
 
 

@@ -1,13 +1,14 @@
 """From path, query and body to a request: every form is either understood or told what it should be."""
 
 import json
+import re
 from typing import Any
 
 import hypothesis
 import pytest
 from hypothesis import strategies
 
-from coordinator import errors
+from coordinator import errors, limits
 from coordinator.api import forms, forms_configuration, routes, routing
 from coordinator.tiers import requests
 
@@ -73,11 +74,11 @@ def test_a_revision_is_a_number_a_draft_or_the_active_one(which: str, shown: req
     assert forms_configuration.show(forms.Given(path={"revision": which})) == shown
 
 
-def test_waiting_is_bounded_by_what_a_link_allows() -> None:
+def test_waiting_is_bounded() -> None:
     asked = forms_configuration.rollout(
         forms.Given(path={"rollout": "ro-7"}, query={"index": "9", "wait": "5m"})
     )
-    assert asked == requests.WaitRollout(rollout="ro-7", index=9, wait_s=forms.WAIT_S)
+    assert asked == requests.WaitRollout(rollout="ro-7", index=9, wait_s=limits.HTTP_WAIT_S, by_site=True)
 
 
 def test_a_page_of_the_history_is_bounded() -> None:
@@ -190,7 +191,7 @@ def test_json_nested_without_end_is_refused() -> None:
     strategies.text(max_size=12),
 )
 def test_no_form_breaks_a_builder(route: routing.Route, body: bytes, media_type: str, text: str) -> None:
-    path = dict.fromkeys(("rollout", "server", "revision"), text)
+    path = dict.fromkeys(re.findall(r"\{(\w+)\}", route.path), text)
     form = forms.Given(
         path=path, query=dict.fromkeys(route.query, text), body=body, media_type=media_type, if_match=text
     )

@@ -136,6 +136,8 @@ def test_a_problem_says_all_that_the_page_about_errors_promises() -> None:
                 "file": "two-sites.yaml",
                 "line": 4,
                 "column": 9,
+                "text": "    n1: [web9]",
+                "caret": 9,
             },
         ),
         "request_id": "rq-1",

@@ -193,13 +193,13 @@ async def test_a_repetition_that_comes_while_the_first_is_under_way_is_answered_
 
 
 @world_of
-async def test_a_request_id_used_for_something_else_is_a_conflict(world: micworld.World) -> None:
+async def test_a_request_id_used_for_something_else_is_refused(world: micworld.World) -> None:
     served, _ = await world.open()
     await world.apply(served, builders.document(), request="same")
     code, problem = await world.apply(served, hot(), request="same")
-    assert (code, "r2" in problem["detail"]) == ("conflict", True)
+    assert (code, "r2" in problem["detail"]) == ("reused_key", True)
     code, _ = await world.ask(served, Verb.ROLLBACK, requests.Rollback(to=1), request="same")
-    assert code == "conflict"
+    assert code == "reused_key"
     assert served.at.past.version == names.Version(1, 2)
 
 

@@ -1,0 +1,80 @@
+"""Rows of those who look: servers, nodes and roles by page, deviations, differences, events."""
+
+from coordinator.api import forms_looking, routing
+from coordinator.tiers import requests, requests_looking
+
+_PAGE = ("after", "limit")
+
+ROUTES = (
+    routing.Route(
+        method="GET",
+        path=f"{routing.CFG}/servers",
+        verb=requests.Verb.SERVERS,
+        build=forms_looking.servers,
+        takes=requests_looking.Servers,
+        gives=requests_looking.ServersView,
+        permission=routing.Permission.VIEWER,
+        summary="Servers by site and name, the parked ones last, by page.",
+        query=("site", "not_converged", *_PAGE),
+        keeps=True,
+    ),
+    routing.Route(
+        method="GET",
+        path=f"{routing.CFG}/nodes",
+        verb=requests.Verb.NODES,
+        build=forms_looking.nodes,
+        takes=requests_looking.Nodes,
+        gives=requests_looking.NodesView,
+        permission=routing.Permission.VIEWER,
+        summary="Worker nodes of the active revision: counted by state, named by page.",
+        query=("site", "server", *_PAGE),
+        keeps=True,
+    ),
+    routing.Route(
+        method="GET",
+        path=f"{routing.CFG}/roles",
+        verb=requests.Verb.ROLES,
+        build=forms_looking.roles,
+        takes=requests_looking.Roles,
+        gives=requests_looking.RolesView,
+        permission=routing.Permission.VIEWER,
+        summary="Roles of the active revision: counted by type and state, named by page.",
+        query=("site", "server", "type", *_PAGE),
+        keeps=True,
+    ),
+    routing.Route(
+        method="POST",
+        path=f"{routing.CFG}/diff",
+        verb=requests.Verb.DIFF,
+        build=forms_looking.diff,
+        takes=requests_looking.Diff,
+        gives=requests_looking.Differs,
+        permission=routing.Permission.OPERATOR,
+        summary="What differs between two documents; the active revision where none is named.",
+        body=routing.Body.DOCUMENT,
+        codes=(*routing.DOCUMENT_CODES, "not_found"),
+    ),
+    routing.Route(
+        method="GET",
+        path=f"{routing.CFG}/events",
+        verb=requests.Verb.EVENTS,
+        build=forms_looking.events,
+        takes=requests_looking.Events,
+        gives=requests_looking.Event,
+        permission=routing.Permission.VIEWER,
+        summary="What happens, as server-sent events; resumes after Last-Event-ID, `reset` where that is not kept.",
+        query=("after",),
+        streams=True,
+    ),
+    routing.Route(
+        method="GET",
+        path=f"{routing.MONITOR}/system/state",
+        verb=requests.Verb.STATE,
+        build=forms_looking.state,
+        takes=requests_looking.State,
+        gives=requests_looking.StateView,
+        permission=routing.Permission.VIEWER,
+        summary="What is not as it should be, and nothing else: no deviation means healthy.",
+        query=_PAGE,
+    ),
+)
