@@ -24,6 +24,10 @@ class LoopDisk:
         self.path.mkdir()
         self._mount()
 
+    def sync(self) -> None:
+        """Return once everything written so far is on the disk."""
+        subprocess.run(["sync", "-f", str(self.path)], check=True)
+
     def cut(self) -> None:
         """From here on the file system takes nothing; what is in memory only never gets to the disk."""
         descriptor = os.open(self.path, os.O_RDONLY)

@@ -6,12 +6,10 @@ Ticked by hand from the loop of its caller (`autoTick` off), so that no thread o
 """
 
 import asyncio  # noqa: TID251 the backends are asyncio's
-import contextlib
 import logging
 import pathlib
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Self
 
 import pysyncobj
 import pysyncobj.node
@@ -28,7 +26,6 @@ OPENED_S: Final = 20.0
 
 PRIVATE: Final[Mapping[type, Sequence[str]]] = {
     pysyncobj.transport.Transport: ("_onMessageReceived", "_onNodeConnected", "_onNodeDisconnected"),
-    pysyncobj.SyncObj: ("_applyCommand",),
 }
 """Names of the library's inside that these tests use."""
 
@@ -96,9 +93,8 @@ class Node(pysyncobj.SyncObj):  # type: ignore[misc] # the library has no types
     ) -> None:
         given = {} if transport is None else {"transport": transport}
         super().__init__(own, list(others), pysyncobj.SyncObjConf(autoTick=False, **settings), **given)
-        self.machine = Machine(
-            mvcc.State()
-        )  # behind super().__init__, or the library leaves it out of its dumps
+        # Behind super().__init__, or the library leaves it out of its dumps.
+        self.machine = Machine(mvcc.State())
 
     @pysyncobj.replicated  # type: ignore[untyped-decorator]
     def apply(self, data: bytes) -> mvcc.Result:
@@ -106,55 +102,6 @@ class Node(pysyncobj.SyncObj):  # type: ignore[misc] # the library has no types
 
     def leading(self) -> bool:
         return bool(self.getStatus()["state"] == LEADER)
-
-
-class Wire:
-    """A network in memory, which can be cut; what arrives is handed over when its receiver is ticked."""
-
-    def __init__(self) -> None:
-        self.ends: dict[object, End] = {}
-        self.cut: set[object] = set()
-
-    def end(self, own: object) -> "End":
-        self.ends[own] = End(self, own)
-        return self.ends[own]
-
-    def connect(self) -> None:
-        """Tell everyone of everyone."""
-        for own, end in self.ends.items():
-            for other in self.ends:
-                if other != own:
-                    end._onNodeConnected(other)
-
-    def cut_off(self, own: object) -> None:
-        """From here on nothing reaches it and nothing leaves it; its links notice."""
-        self.cut.add(own)
-        for other, end in self.ends.items():
-            if other != own:
-                end._onNodeDisconnected(own)
-                self.ends[own]._onNodeDisconnected(other)
-
-
-class End(pysyncobj.transport.Transport):  # type: ignore[misc] # the library has no types
-    """One member's end of a wire; the library takes transports of others."""
-
-    def __init__(self, wire: Wire, own: object) -> None:
-        super().__init__(None, own, ())
-        self._wire = wire
-        self._own = own
-        self._arrived: deque[tuple[object, Any]] = deque()
-
-    def send(self, node: object, message: Any) -> bool:
-        if node not in self._wire.ends or {node, self._own} & self._wire.cut:
-            return False
-        self._wire.ends[node]._arrived.append((self._own, message))
-        return True
-
-    def deliver(self) -> None:
-        while self._arrived:
-            sender, message = self._arrived.popleft()
-            if not {sender, self._own} & self._wire.cut:
-                self._onMessageReceived(sender, message)
 
 
 _NOTHING_DONE: Final = {
@@ -169,10 +116,11 @@ _NOTHING_DONE: Final = {
 class StockStore:
     """A `port.Store` over one member."""
 
-    def __init__(self, node: Node, clock: effects.Clock, end: End | None = None) -> None:
+    def __init__(self, node: Node, clock: effects.Clock, deliver: Callable[[], None] = lambda: None) -> None:
+        """`deliver` hands over what has arrived, where the library does not fetch it itself."""
         self.node = node
         self.failures: list[Exception] = []
-        self._end = end
+        self._deliver = deliver
         self._clock = clock
         self._machine = node.machine
         self._machine.heard = self._heard
@@ -262,8 +210,7 @@ class StockStore:
 
     def _tick(self) -> None:
         try:
-            if self._end is not None:
-                self._end.deliver()
+            self._deliver()
             self.node.doTick(0.0)
         except Exception as error:  # noqa: BLE001 as the library's own thread does: note it and try again
             self.failures.append(error)
@@ -309,7 +256,7 @@ class StockStore:
 
 async def open_store(directory: pathlib.Path, **settings: object) -> StockStore:
     """A store of one, listening on loopback, with journal and dumps in the directory."""
-    (address,) = addresses(1)
+    address = f"127.0.0.1:{storegroup.free_ports(1)[0]}"
     node = Node(address, (), {**LONE, "bindAddress": address, **kept(directory), **settings})
     opened = StockStore(node, storewriter.RealClock())
     try:
@@ -320,69 +267,7 @@ async def open_store(directory: pathlib.Path, **settings: object) -> StockStore:
     return opened
 
 
-def addresses(count: int) -> list[str]:
-    return [f"127.0.0.1:{number}" for number in storegroup.free_ports(count)]
-
-
 def kept(directory: pathlib.Path) -> dict[str, object]:
     """Settings that keep everything in the directory."""
     directory.mkdir(parents=True, exist_ok=True)
     return {"journalFile": str(directory / "journal"), "fullDumpFile": str(directory / "dump")}
-
-
-class Group:
-    """Three members; over TCP on loopback as it ships, or on a wire that can be cut."""
-
-    def __init__(
-        self, base: pathlib.Path, wire: Wire | None = None, settings: Mapping[str, object] = QUICK
-    ) -> None:
-        self.wire = wire
-        self.stores: dict[str, StockStore] = {}
-        self._base = base
-        self._settings = settings
-        self._members: list[Any] = (
-            [*addresses(3)] if wire is None else [pysyncobj.node.Node(name) for name in ("m1", "m2", "m3")]
-        )
-
-    async def open(self) -> None:
-        for own in self._members:
-            others = [other for other in self._members if other != own]
-            listening = {"bindAddress": own} if self.wire is None else {}
-            settings = {**self._settings, **listening, **kept(self._base / str(own))}
-            end = self.wire.end(own) if self.wire else None
-            node = Node(own, others, settings, end)
-            self.stores[str(own)] = StockStore(node, storewriter.RealClock(), end)
-        if self.wire:
-            self.wire.connect()
-        for store in self.stores.values():
-            await store.ready()
-
-    async def leader(self) -> str:
-        """The one that leads, once all say so."""
-        found: set[str | None] = set()
-
-        async def agreed() -> bool:
-            found.clear()
-            found.update([(await store.status()).leader for store in self.stores.values()])
-            return len(found) == 1 and None not in found
-
-        await storegroup.until(agreed, OPENED_S)
-        name = found.pop()
-        assert name is not None
-        return name
-
-    async def close(self) -> None:
-        for store in self.stores.values():
-            await store.close()
-
-
-@contextlib.asynccontextmanager
-async def opened_group(
-    base: pathlib.Path, wire: Wire | None = None, settings: Mapping[str, object] = QUICK
-) -> AsyncIterator[Group]:
-    group = Group(base, wire, settings)
-    try:
-        await group.open()
-        yield group
-    finally:
-        await group.close()
