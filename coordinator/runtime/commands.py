@@ -33,6 +33,23 @@ def _check_writable(path: pathlib.Path) -> None:
 )
 @click.option("--fqdn", default=None, help="Its fully qualified name [default: DOMAIN.example].")
 @click.option("--context", default=None, help="Name of the context to write [default: the server's name].")
+@click.option(
+    "--store",
+    default="raft",
+    show_default=True,
+    metavar="ENGINE",
+    help="Where MIC's store is: `raft`, its own, or etcd://host:port[,host:port]/prefix.",
+)
+@click.option(
+    "--store-ca",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    help="The authority of etcd's certificates, in PEM; with it every connection is TLS.",
+)
+@click.option(
+    "--store-user-file",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    help="A file with `user:password` of etcd in its first line.",
+)
 def init(  # noqa: PLR0913 one parameter per option
     *,
     directory: str | None,
@@ -42,11 +59,14 @@ def init(  # noqa: PLR0913 one parameter per option
     master_domain: str,
     fqdn: str | None,
     context: str | None,
+    store: str,
+    store_ca: pathlib.Path | None,
+    store_user_file: pathlib.Path | None,
 ) -> None:
     """Make the first server of a new system: authority, identity, basic document, one administrator's token."""
     from coordinator import limits  # noqa: PLC0415 heavy from here on, and only this command needs it
     from coordinator.host import clock, contexts  # noqa: PLC0415
-    from coordinator.runtime import initialise  # noqa: PLC0415
+    from coordinator.runtime import engine, initialise  # noqa: PLC0415
 
     layout = settings.Layout(settings.read(os.environ, {"dir": directory}).dir)
     fqdn = fqdn or f"{master_domain}.example"
@@ -54,7 +74,8 @@ def init(  # noqa: PLR0913 one parameter per option
     document = initialise.checked(initialise.basic_document(wanted))
     path = contexts.path(os.environ)
     _check_writable(path)  # the token exists nowhere else: nothing is made that could not be kept
-    made = initialise.initialise(layout, wanted, document, clock.SystemClock(), clock.SystemRandom())
+    used = engine.wanted(store, store_ca, store_user_file)
+    made = initialise.initialise(layout, wanted, document, clock.SystemClock(), clock.SystemRandom(), used)
     url = f"https://{f'[{address}]' if ':' in address else address}:{limits.PORT_WS}"
     try:
         contexts.write_context(path, context or name, url, made.ca_pem, made.token.text)
@@ -62,6 +83,8 @@ def init(  # noqa: PLR0913 one parameter per option
         shutil.rmtree(layout.root)
         raise
     click.echo(f"cluster {made.cluster} made in {layout.root}", err=True)
+    if used is not None:
+        click.echo(f"MIC's store will be in {used.address}", err=True)
     click.echo(f"administrator's token and CA are in {path} (context {context or name})", err=True)
     click.echo("next:", err=True)
     click.echo(f"  tiercast server run --dir {layout.root}", err=True)

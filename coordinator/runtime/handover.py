@@ -15,8 +15,9 @@ import msgspec
 from coordinator import effects, errors, names
 from coordinator.host import disk, settings
 from coordinator.propagation import mirror, objects
-from coordinator.runtime import home, mic_store, store_files
-from coordinator.store import membership
+from coordinator.runtime import engine, home, mic_store, store_files
+from coordinator.store import membership, port
+from coordinator.store.backends.etcd import access
 from coordinator.store.backends.raft import journal, recovery, snapshot
 from coordinator.store.backends.raft import store as raft
 from coordinator.tiers import keys
@@ -37,6 +38,8 @@ class HandOver(msgspec.Struct, frozen=True, array_like=True):
     ca_key_pem: bytes
     ca_pem: bytes
     signing_private: bytes
+    etcd: access.Access | None = None
+    """Where the store is, if it is none of ours: then there is no snapshot."""
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):
@@ -91,7 +94,7 @@ def hand_over(at: Ground, wanted: dict[names.ServerName, str], output: pathlib.P
     part.unlink()
     yield f"sealed    the old group ({', '.join(image.identity.members)}) has ended"
     if output is not None:
-        _write(here, output, members, data)
+        write(here, output, members, data)
         yield f"written   {output}: private keys are in it; take it to the other members over a way you trust"
     own = next((one for one in membership.seats(members) if one.server == here.identity.server_id), None)
     if own is not None:
@@ -118,7 +121,7 @@ async def _sealed(
         with anyio.fail_after(QUORUM_S):
             while not await _quorum(store):
                 pass
-        servers = await _servers(store, here, wanted)
+        servers = await servers_of(store, here, wanted)
         members = image.state.sealed
         if not members:
             _check_new(image.identity, {(servers[name], address) for name, address in wanted.items()})
@@ -153,8 +156,8 @@ async def _quorum(store: raft.RaftStore) -> bool:
     return True
 
 
-async def _servers(
-    store: raft.RaftStore, here: home.Home, wanted: dict[names.ServerName, str]
+async def servers_of(
+    store: port.Store, here: home.Home, wanted: dict[names.ServerName, str]
 ) -> dict[names.ServerName, names.ServerId]:
     """Ids of the wanted servers, each enrolled. Raises `NotFoundError`."""
     trust = await store.get(keys.TRUST)
@@ -176,9 +179,18 @@ async def _servers(
     return {name: found[name] for name in wanted}
 
 
-def _write(here: home.Home, output: pathlib.Path, members: tuple[str, ...], data: bytes) -> None:
+def write(
+    here: home.Home,
+    output: pathlib.Path,
+    members: tuple[str, ...],
+    data: bytes,
+    used: access.Access | None = None,
+) -> None:
+    """Raises `NotFoundError` without the authority, `OSError`."""
     own = authority.Authority.load(here.root)
-    content = HandOver(here.identity.cluster, members, data, own.ca_key_pem, own.ca_pem, own.signing_private)
+    content = HandOver(
+        here.identity.cluster, members, data, own.ca_key_pem, own.ca_pem, own.signing_private, used
+    )
     encoded = msgspec.msgpack.encode(_File(_FORMAT, content))
     disk.DirectoryDisk(output.absolute().parent).write(output.name, encoded)
 
@@ -207,6 +219,10 @@ def join(at: Ground, content: HandOver) -> Iterator[str]:
     if content.cluster != cluster or own is None:
         raise errors.IdentityError("this server is none of the members that the file names")
     _take_authority(here, content)
+    if content.etcd is not None:
+        engine.save(here.root, content.etcd)
+        yield f"etcd      {content.etcd.address}, for {len(seats)} servers"
+        return
     if _make_way(at, cluster, own.member):
         begin(at, cluster, own.member, content.members, content.snapshot)
         at.next.rename(at.layout.store)

@@ -16,6 +16,8 @@ from coordinator.config import first, model, validation
 from coordinator.hop import ledger
 from coordinator.host import catalogue, disk, settings
 from coordinator.propagation import mirror
+from coordinator.runtime import engine, etcd_work
+from coordinator.store.backends.etcd import access
 from coordinator.tiers import seed
 from coordinator.trust import authority, tokens
 
@@ -48,8 +50,9 @@ def initialise(
     document: model.Document,
     clock: effects.Clock,
     random: effects.Random,
+    etcd: access.Access | None = None,
 ) -> Made:
-    """Make the directory. Raises `InUseError`, `UsageError` (the address), `OSError`."""
+    """Make the directory. Raises `InUseError`, `UsageError` (the address), `OSError`, and what `etcd` refuses."""
     check_unused(layout.root)
     check_address(wanted.address)
     fresh = layout.root.with_name(layout.root.name + ".new")
@@ -57,6 +60,8 @@ def initialise(
     root = disk.DirectoryDisk(fresh)
     wall = clock.wall()
     cluster = names.ClusterId(random.token(CLUSTER_BYTES))
+    if etcd is not None:
+        etcd_work.check_ours(etcd, cluster)
     server_id = names.ServerId(random.token(SERVER_ID_BYTES))
     keys = authority.create_authority(cluster, wall)
     token = tokens.new_token(random)
@@ -65,6 +70,7 @@ def initialise(
     root.write(authority.TRUST_FILE, made.trust)
     root.write(authority.JOINED_FILE, b"[]")
     root.write(seed.FILE, seed.encode(made))
+    engine.save(root, etcd)
     _first_ledger(fresh, made, cluster)
     authority.enrolled(keys, server_id, wall).save(root)
     if layout.root.is_dir():

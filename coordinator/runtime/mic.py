@@ -15,8 +15,7 @@ from coordinator.config import kinds
 from coordinator.hop import door, driver
 from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import joining
-from coordinator.runtime import home, mic_store, saving, store_socket
-from coordinator.store.backends.raft import store as raft
+from coordinator.runtime import engine, home, saving, store_socket
 from coordinator.tiers import desk, mic, office, permissions, seed, standby, standing, taking
 from coordinator.trust import authority
 
@@ -26,6 +25,7 @@ _ELSEWHERE = (
     office.DeposedError,
     errors.NoQuorumError,
     errors.UnknownOutcomeError,
+    errors.NoSpaceError,
 )
 """Passes by itself: asked again after a while."""
 
@@ -49,7 +49,7 @@ class MicRole:
         """As of the start: who this server is does not change."""
         self._authority: authority.Authority
         self._running: _Running | None = None
-        self._store: raft.RaftStore | None = None
+        self._store: engine.MicStore | None = None
         self._driver: driver.Driver | None = None
         self._waits = role.Report(role.Health.PROGRESSING, "starting", "not in office yet")
         self._met = False
@@ -66,8 +66,8 @@ class MicRole:
             self._authority = authority.Authority.load(here.root)
             self._home = here
             with anyio.fail_after(limits.READY_TIMEOUT_S / 2):
-                directory = settings.Layout(context.server_directory).store
-                self._store = await mic_store.open_store(directory, here, context.clock, context.random)
+                layout = settings.Layout(context.server_directory)
+                self._store = await engine.open_store(layout, here, context.clock, context.random)
             await self._stand()
         except errors.TiercastError as problem:
             raise home.refused(problem, place) from problem
@@ -127,9 +127,12 @@ class MicRole:
             await self._listen(made, _elsewhere)
             made.start()
 
-    async def _occupied(self, store: raft.RaftStore) -> role.Report | None:
+    async def _occupied(self, store: engine.MicStore) -> role.Report | None:
         """Why the office is not to be taken now. Raises `NoQuorumError`."""
-        other = await office.holder(store, self._home.identity.server_id)
+        try:
+            other = await office.holder(store, self._home.identity.server_id)
+        except engine.REFUSALS as problem:
+            return role.Report(role.Health.DEGRADED, problem.code, problem.message)
         self._met = True
         if (await store.status()).sealed:
             detail = "the store was handed over; this member belongs to a group that has ended"
@@ -147,7 +150,7 @@ class MicRole:
         health = role.Health.DEGRADED if self._met else role.Health.PROGRESSING
         return role.Report(health, problem.code, problem.message)
 
-    async def _serve(self, store: raft.RaftStore) -> None:
+    async def _serve(self, store: engine.MicStore) -> None:
         """Take office. Raises `HeldError` and what `taking.open_mic` raises."""
         context, here = self._context, home.find(self._context)
         identity = here.identity
@@ -202,7 +205,7 @@ class MicRole:
                 self._context.changed()
                 await self._silence(problem.message)
 
-    async def _answer_here(self, store: raft.RaftStore) -> None:
+    async def _answer_here(self, store: engine.MicStore) -> None:
         """Commands of this machine ask about the store; without that everything else goes on."""
         served = store_socket.Served(
             store.member, lambda: self.report().code or "active", store.status, store.snapshot

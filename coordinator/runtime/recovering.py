@@ -17,9 +17,10 @@ from coordinator.config import expansion, model, topology
 from coordinator.hop import ledger
 from coordinator.host import disk, lock
 from coordinator.propagation import mirror, objects
-from coordinator.runtime import field, handover, home, store_files
+from coordinator.runtime import engine, etcd_work, field, handover, home, store_files
 from coordinator.store import commands, membership, mvcc
-from coordinator.store.backends.raft import log, snapshot
+from coordinator.store.backends.etcd import access
+from coordinator.store.backends.raft import journal, log, snapshot
 from coordinator.tiers import entries, keys, pieces, seed
 from coordinator.trust import authority, signing
 
@@ -150,6 +151,10 @@ def _stored(
         if loaded.header.cluster != here.identity.cluster:
             raise errors.IdentityError("the snapshot is of another cluster")
         return loaded.state, loaded.header.end, ""
+    used = engine.load(here.root)
+    if used is not None:
+        state, reason = etcd_work.stored(used, here.identity.cluster)
+        return state, log.NOTHING, reason
     try:
         with store_files.held(at.layout.store) as held:
             image = store_files.read(held, here.identity.cluster)
@@ -207,23 +212,44 @@ def _of_ledgers(at: handover.Ground, here: home.Home) -> Iterator[Source]:
 # --- adopting -------------------------------------------------------------------------------------------------------
 
 
-def adopt(at: handover.Ground, found: Found) -> None:
-    """Make a store of one member that holds it, and let this server have accepted it; the old store is put aside.
+def adopt(at: handover.Ground, found: Found, into: access.Access | None = None) -> str:
+    """Make a store that holds it, in etcd or of one member, and let this server have accepted it; the old one is put aside.
 
-    Raises `InUseError` while the server runs, `NotFoundError` without the authority, `OSError`.
+    A word on where the old one is. Raises `InUseError` while the server runs, `NotFoundError` without the authority,
+    `OSError`, and what etcd refuses.
     """
     with lock.DirectoryLock(at.layout.root):
         here = home.at(at.layout, at.clock)
         puts = _puts(at, here, found)
-        header = snapshot.Header(snapshot.FORMAT, here.identity.cluster, found.end, ())
-        member = at.random.token(membership.TOKEN_BYTES)
-        data = b"".join(snapshot.encode(header, _with(found.state, puts)))
-        handover.begin(at, here.identity.cluster, member, (member,), data)
-        if at.layout.store.exists():
-            with store_files.held(at.layout.store):
-                at.layout.store.rename(at.layout.root / f"store.before-{member}")
-        at.next.rename(at.layout.store)
+        state = _with(found.state, puts)
+        if into is None:
+            told = _into_raft(at, here, found, state)
+        else:
+            told = etcd_work.begin(into, here.identity.cluster, state)
+            told += _put_aside(at)
+        engine.save(here.root, into)
         _accepted(at, here, found, {put.key: put.value for put in puts})
+        return told
+
+
+def _into_raft(at: handover.Ground, here: home.Home, found: Found, state: mvcc.State) -> str:
+    header = snapshot.Header(snapshot.FORMAT, here.identity.cluster, found.end, ())
+    member = at.random.token(membership.TOKEN_BYTES)
+    handover.begin(at, here.identity.cluster, member, (member,), b"".join(snapshot.encode(header, state)))
+    told = _put_aside(at)
+    at.next.rename(at.layout.store)
+    return told
+
+
+def _put_aside(at: handover.Ground) -> str:
+    """The files of our own store, if there are any."""
+    if not at.layout.store.exists():
+        return ""
+    aside = at.layout.root / f"store.before-{at.random.token(membership.TOKEN_BYTES)}"
+    with store_files.held(at.layout.store) as held:
+        had = journal.exists(held)
+        at.layout.store.rename(aside)
+    return f"the old store's files are in {aside}" if had else ""
 
 
 def _accepted(at: handover.Ground, here: home.Home, found: Found, held: Mapping[bytes, bytes]) -> None:

@@ -30,15 +30,29 @@ _OUTPUT = click.option(
 )
 
 
+_CA = click.option(
+    "--store-ca",
+    "ca_file",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    help="The authority of etcd's certificates, in PEM; with it every connection is TLS.",
+)
+_USER = click.option(
+    "--store-user-file",
+    "user_file",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    help="A file with `user:password` of etcd in its first line.",
+)
+
+
 @click.group()
 def store() -> None:
     """MIC's store on this machine: look at it, check it, save it, put it back."""
 
 
 def _at(directory: str | None) -> "store_work.StoreAt":
-    from coordinator.runtime import store_work  # noqa: PLC0415 heavy, and only these commands need it
+    from coordinator.runtime import etcd_work  # noqa: PLC0415 heavy, and only these commands need it
 
-    return store_work.find(settings.Layout(settings.read(os.environ, {"dir": directory}).dir))
+    return etcd_work.find(settings.Layout(settings.read(os.environ, {"dir": directory}).dir))
 
 
 @store.command()
@@ -90,10 +104,19 @@ def restore(file: pathlib.Path, directory: str | None) -> None:
 )
 @_DIR
 def members(wanted: str, output: pathlib.Path | None, directory: str | None) -> None:
-    """Hand the store over to other members; this server's MIC must be stopped, and a majority of several must run."""
-    from coordinator.runtime import handover  # noqa: PLC0415 as above
+    """Hand the store over to other members; this server's MIC must be stopped, and a majority of several must run.
+
+    Where the store is in etcd, nothing is handed over: these servers may run MIC from then on, and it may run meanwhile.
+    """
+    from coordinator.runtime import etcd_work, handover  # noqa: PLC0415 as above
     from coordinator.store import membership  # noqa: PLC0415
 
+    at = _at(directory)
+    if isinstance(at, etcd_work.EtcdAt):
+        for line in etcd_work.share(_ground(directory), at.used, membership.wanted(wanted), output):
+            click.echo(line)
+        click.echo("next: on each other server `tiercast store join FILE`, then apply a document", err=True)
+        return
     for line in handover.hand_over(_ground(directory), membership.wanted(wanted), output):
         click.echo(line)
     click.echo("next:", err=True)
@@ -117,8 +140,11 @@ def join(file: pathlib.Path, directory: str | None) -> None:
     from coordinator.runtime import handover  # noqa: PLC0415
 
     ground = _ground(directory)
-    for line in handover.join(ground, handover.decode(file.read_bytes())):
+    content = handover.decode(file.read_bytes())
+    for line in handover.join(ground, content):
         click.echo(line)
+    if content.etcd is not None:
+        return
     click.echo("serves    until a revision puts mic on this server (Ctrl-C ends it; it may be begun again)")
     version = anyio.run(handover.serve, ground)
     click.echo(f"placed    {version} puts mic here: the store is its own from now on")
@@ -145,17 +171,40 @@ def _ground(directory: str | None) -> "handover.Ground":
     metavar="ADDRESS",
     help="A server to ask besides those of the documents found; may be said several times.",
 )
+@click.option(
+    "--into",
+    metavar="ENGINE",
+    help="`raft`, or etcd://host:port[,host:port]/prefix; without it the engine stays what it is.",
+)
+@_CA
+@_USER
 @click.option("--yes", is_flag=True, help="Adopt what was found without asking.")
 @_DIR
-def recover(
-    file: pathlib.Path | None, addresses: tuple[str, ...], directory: str | None, *, yes: bool
+def recover(  # noqa: PLR0913 one parameter per option
+    *,
+    file: pathlib.Path | None,
+    addresses: tuple[str, ...],
+    into: str | None,
+    ca_file: pathlib.Path | None,
+    user_file: pathlib.Path | None,
+    directory: str | None,
+    yes: bool,
 ) -> None:
-    """Ask the field for its newest configuration and make it the store's; MIC must be stopped."""
+    """Ask the field for its newest configuration and make it the store's; MIC must be stopped.
+
+    With --into it becomes another engine's: the history goes there, as a new generation.
+    """
     import sys  # noqa: PLC0415 as above
 
     from coordinator import errors  # noqa: PLC0415
-    from coordinator.runtime import recovering  # noqa: PLC0415
+    from coordinator.runtime import engine, etcd_work, recovering  # noqa: PLC0415
 
+    at = _at(directory)
+    used = at.used if isinstance(at, etcd_work.EtcdAt) else None
+    if into is not None:
+        used = engine.wanted(into, ca_file, user_file)
+    if used is not None:
+        etcd_work.check_ours(used, at.cluster)
     ground = _ground(directory)
     found = recovering.look(ground, file, addresses)
     for line in recovering.told(found):
@@ -166,6 +215,7 @@ def recover(
                 "nothing was changed: there is nobody to ask", hint="say --yes if you mean it"
             )
         click.confirm("adopt it?", abort=True, err=True)
-    recovering.adopt(ground, found)
-    click.echo(f"adopted   {found.version}; the old store was put aside")
+    told = recovering.adopt(ground, found, used)
+    click.echo(f"adopted   {found.version}" + (f"; {told}" if told else ""))
+    click.echo(f"engine    {used.address if used is not None else 'raft'}")
     click.echo("next: tiercast server run; nothing restarts, for the digest is the same", err=True)

@@ -43,23 +43,14 @@ class StoreAt(msgspec.Struct, frozen=True):
             return
         assert answer.status is not None
         yield f"asked     the running MIC ({answer.mic})"
-        yield from _online(answer.status, answer.member)
+        yield from told(answer.status, answer.member)
 
     def check(self) -> Iterator[str]:
         """Lines, where all is well. Raises `DamagedError` naming what is not, `InUseError` while MIC runs."""
         image = self._read()
-        found = inspection.inspect(image.items, self.cluster)
         yield f"records   {image.records}, {image.bytes_read} bytes: every checksum is right"
-        yield f"keys      {found.keys} at revision {image.state.revision} of the store"
-        yield f"signed    {found.signed} objects, {found.bodies} documents"
-        yield f"active    {found.version}"
-        for finding in found.findings:
-            yield f"wrong     {finding}"
-        if found.findings:
-            raise errors.DamagedError(
-                f"the store holds what MIC cannot have written ({len(found.findings)} findings)",
-                hint="restore a snapshot: `tiercast store restore`",
-            )
+        yield f"keys      {len(image.items)} at revision {image.state.revision} of the store"
+        yield from inspected(inspection.inspect(image.items, self.cluster))
 
     def _read(self) -> store_files.Image:
         with store_files.held(self.directory) as held:
@@ -119,7 +110,21 @@ def find(layout: settings.Layout) -> StoreAt:
     return StoreAt(layout, authority.Identity.load(disk.DirectoryDisk(layout.root)))
 
 
-def _online(status: port.StoreStatus, member: str) -> Iterator[str]:
+def inspected(found: inspection.Inspected) -> Iterator[str]:
+    """Lines. Raises `DamagedError` where something is wrong."""
+    yield f"signed    {found.signed} objects, {found.bodies} documents"
+    yield f"active    {found.version}"
+    for finding in found.findings:
+        yield f"wrong     {finding}"
+    if found.findings:
+        raise errors.DamagedError(
+            f"the store holds what MIC cannot have written ({len(found.findings)} findings)",
+            hint="restore a snapshot: `tiercast store restore`",
+        )
+
+
+def told(status: port.StoreStatus, member: str) -> Iterator[str]:
+    """Lines on a store that runs."""
     yield f"revision  {status.revision} (compacted before {status.compacted})"
     yield f"size      {status.size_bytes} bytes in {status.keys} keys"
     yield f"log       term {status.term}, committed {status.committed}, applied {status.applied}"
@@ -134,7 +139,10 @@ def _online(status: port.StoreStatus, member: str) -> Iterator[str]:
             notes.append(f"{max(0, status.committed - one.matched)} entries behind")
         if one.silent_s is not None:
             notes.append(f"heard {one.silent_s:.1f} s ago")
-        yield f"member    {one.member}" + (f"  ({', '.join(notes)})" if notes else "")
+        place = f" {one.address}" if one.address else ""
+        yield f"member    {one.member}{place}" + (f"  ({', '.join(notes)})" if notes else "")
+    for alarm in status.alarms:
+        yield f"alarm     {alarm}"
     if status.sealed:
         yield "sealed    this group has ended; another one goes on"
 

@@ -14,7 +14,7 @@ from coordinator import names
 from coordinator.config import model, outline, topology, transition
 from coordinator.propagation import convergence, messages
 from coordinator.store import membership
-from coordinator.tiers import asking, desk, sources
+from coordinator.tiers import asking, desk, keys, sources
 
 LARGE_BYTES = 64 * 1024  # a plan of 1,000 servers takes a good part of a second
 
@@ -99,8 +99,11 @@ def absent(at: desk.Desk, target: model.Document) -> frozenset[names.ServerName]
 
 async def members(at: desk.Desk) -> frozenset[names.ServerName]:
     """Servers that keep the store's members (D1); one that is not known is told by its id, which no document names."""
-    seats = [membership.seat(one.member) for one in (await at.store.status()).members]
+    status = await at.store.status()
     admissions = at.past.content.admissions
+    if status.shared:
+        return await _placed(at)
+    seats = [membership.seat(one.member) for one in status.members]
     found = set()
     for seat in seats:
         admitted = None if seat is None else admissions.get(seat.server)
@@ -109,6 +112,17 @@ async def members(at: desk.Desk) -> frozenset[names.ServerName]:
         else:
             found.add(names.ServerName(seat.server) if admitted is None else admitted.content.name)
     return frozenset(found)
+
+
+async def _placed(at: desk.Desk) -> frozenset[names.ServerName]:
+    """Servers to which the way to an engine elsewhere was given; this one alone, where that was never done."""
+    admissions = at.past.content.admissions
+    found = {
+        names.ServerId(item.key.removeprefix(keys.MEMBERS).decode())
+        for item in (await at.store.scan(keys.MEMBERS)).items
+    }
+    known = {server: one.content.name for server, one in admissions.items()}
+    return frozenset({known.get(server, names.ServerName(server)) for server in found} or {at.means.server})
 
 
 async def plan(at: desk.Desk, ready: sources.Prepared) -> transition.Plan:
