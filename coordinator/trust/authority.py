@@ -21,6 +21,13 @@ ADMISSION_FILE = "identity/admission"
 """The signed admission that an enrolled server begins with, until its ledger has a newer one."""
 JOINED_FILE = "identity/joined"
 """JSON, [[address, port], ...]: where an enrolled server may subscribe first."""
+CURRENT_FILE = "identity/current"
+"""The identity after its first renewal; before that it is the files of the enrolment."""
+NEXT_KEY_FILE = "identity/next.key"
+"""A private key for which a certificate has been asked and not been given yet."""
+ROTATED_FILE = "identity/authority/current"
+"""The authority after its first rotation."""
+_BACK = "put a copy of identity/ back, or move this file away: the identity before it may still be good"
 BUNDLE_VERSION = 1
 
 
@@ -32,6 +39,10 @@ class Authority(msgspec.Struct, frozen=True):
     ca_pem: bytes
     signing_private: bytes
     """Raw Ed25519 seed."""
+    chain: tuple[bytes, ...] = ()
+    """From this CA to the first one: each root certified by the one before it, PEM; the newest first."""
+    number: int = 1
+    """Rises with every rotation."""
 
     def __repr__(self) -> str:
         return f"Authority(cluster={self.cluster!r})"
@@ -46,7 +57,12 @@ class Authority(msgspec.Struct, frozen=True):
         return signer.sign(signing.TRUST, msgspec.msgpack.encode(body))
 
     def save(self, disk: effects.Disk) -> None:
-        """Write it below `identity/authority/`."""
+        """Write it below `identity/authority/`; after a rotation as one file, and what it replaces is removed."""
+        if self.number > 1:
+            disk.write(ROTATED_FILE, msgspec.msgpack.encode(self))
+            for name in ("ca.key", "signing.key"):
+                disk.remove(AUTHORITY_DIRECTORY + name)
+            return
         disk.write(AUTHORITY_DIRECTORY + "ca.key", self.ca_key_pem)
         disk.write(AUTHORITY_DIRECTORY + "ca.pem", self.ca_pem)
         disk.write(AUTHORITY_DIRECTORY + "signing.key", self.signing_private)
@@ -54,13 +70,49 @@ class Authority(msgspec.Struct, frozen=True):
 
     @classmethod
     def load(cls, disk: effects.Disk) -> "Authority":
-        """Raises `NotFoundError` where this server holds no authority."""
+        """Raises `NotFoundError` where this server holds no authority, `DamagedError`."""
+        rotated = disk.read(ROTATED_FILE)
+        if rotated is not None:
+            return cls.decode(rotated)
         return cls(
             names.ClusterId(_read(disk, AUTHORITY_DIRECTORY + "cluster").decode()),
             _read(disk, AUTHORITY_DIRECTORY + "ca.key"),
             _read(disk, AUTHORITY_DIRECTORY + "ca.pem"),
             _read(disk, AUTHORITY_DIRECTORY + "signing.key"),
         )
+
+    def encode(self) -> bytes:
+        """Everything, private keys included."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Authority":
+        """Raises `DamagedError`."""
+        try:
+            return msgspec.msgpack.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            hint = (
+                "put a copy of identity/authority/ back, or `tiercast server export-keys` of another member"
+            )
+            raise errors.DamagedError(f"the authority's keys cannot be read: {wrong}", hint=hint) from wrong
+
+    def with_new_ca(self, wall_s: float) -> "Authority":
+        """The next authority: another CA, certified by this one; the signing key stays."""
+        issuer = certificates.root(self.cluster, wall_s)
+        crossed = certificates.succeeded(_issuer(self), issuer, wall_s)
+        return Authority(
+            self.cluster,
+            issuer.key_pem,
+            issuer.ca_pem,
+            self.signing_private,
+            (crossed, *self.chain),
+            self.number + 1,
+        )
+
+    def with_new_signer(self) -> "Authority":
+        """The next authority: another signing key; the CA stays."""
+        private = ed25519.Ed25519PrivateKey.generate().private_bytes_raw()
+        return msgspec.structs.replace(self, signing_private=private, number=self.number + 1)
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -81,9 +133,19 @@ class Identity(msgspec.Struct, frozen=True):
         disk.write(DIRECTORY + "server.key", self.key_pem)
         disk.write(DIRECTORY + "server.pem", self.cert_pem)
 
+    def replace(self, disk: effects.Disk) -> None:
+        """In place of the one that is there: one file, so that a crash leaves the old one or this one, never none."""
+        disk.write(CURRENT_FILE, msgspec.msgpack.encode((self.key_pem, self.cert_pem, self.ca_pem)))
+
     @classmethod
     def load(cls, disk: effects.Disk) -> "Identity":
         """Raises `NotFoundError` where there is none, `DamagedError` where its parts do not belong together."""
+        current = disk.read(CURRENT_FILE)
+        if current is not None:
+            try:
+                return _checked(*msgspec.msgpack.decode(current, type=tuple[bytes, bytes, bytes]))
+            except msgspec.DecodeError as wrong:
+                raise errors.DamagedError(f"{CURRENT_FILE} cannot be read: {wrong}", hint=_BACK) from wrong
         cert_pem = _read(disk, DIRECTORY + "server.pem")
         return _checked(_read(disk, DIRECTORY + "server.key"), cert_pem, _read(disk, DIRECTORY + "ca.pem"))
 
@@ -118,8 +180,12 @@ def create_authority(cluster: names.ClusterId, wall_s: float) -> Authority:
 
 
 def issue(authority: Authority, server_id: names.ServerId, public: bytes, wall_s: float) -> bytes:
-    """The certificate (PEM) of a server's public key (PEM). Raises `IdentityError` on a key that is not P-256."""
-    return certificates.of_server(_issuer(authority), authority.cluster, server_id, public, wall_s)
+    """The certificate (PEM) of a server's public key (PEM), and behind it what leads to the CAs before this one.
+
+    Raises `IdentityError` on a key that is not P-256.
+    """
+    leaf = certificates.of_server(_issuer(authority), authority.cluster, server_id, public, wall_s)
+    return b"".join((leaf, *authority.chain))
 
 
 def issue_https(
@@ -129,7 +195,8 @@ def issue_https(
 
     Raises `IdentityError` on a key that is not P-256, `ValueError` where an address is none.
     """
-    return certificates.of_web(_issuer(authority), public, addresses, host_names, wall_s)
+    leaf = certificates.of_web(_issuer(authority), public, addresses, host_names, wall_s)
+    return b"".join((leaf, *authority.chain))
 
 
 def enrolled(authority: Authority, server_id: names.ServerId, wall_s: float) -> Identity:

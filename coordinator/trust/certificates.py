@@ -53,7 +53,7 @@ def new_key() -> bytes:
 def public_pem(key_pem: bytes) -> bytes:
     """The public half of a private key, PEM; what a server sends to have a certificate issued."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return _private(key_pem).public_key().public_bytes(serialization.Encoding.PEM, form)
+    return private_key(key_pem).public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 def key_digest(key: object) -> str:
@@ -67,13 +67,13 @@ def key_digest(key: object) -> str:
 def signing_request(key_pem: bytes, common: str) -> bytes:
     """What is sent to have a certificate issued (PKCS #10, PEM): the public half, signed by its own key."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(_name(common))
-    return builder.sign(_private(key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return builder.sign(private_key(key_pem), hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def root(cluster: names.ClusterId, wall_s: float) -> Issuer:
     """A new root of this cluster, dated `wall_s`."""
     key_pem = new_key()
-    key = _private(key_pem)
+    key = private_key(key_pem)
     name = _name(f"{SCHEME} {cluster}")
     extensions: _Extensions = [
         (x509.BasicConstraints(ca=True, path_length=0), True),
@@ -82,6 +82,24 @@ def root(cluster: names.ClusterId, wall_s: float) -> Issuer:
     ]
     builder = _dated(wall_s, ROOT_DAYS).subject_name(name).issuer_name(name).public_key(key.public_key())
     return Issuer(key_pem, _signed(builder, extensions, key))
+
+
+def succeeded(old: Issuer, new: Issuer, wall_s: float) -> bytes:
+    """The certificate (PEM) by which whoever trusts the old root alone comes to trust the new one.
+
+    Both have one name, so that this is self-issued (RFC 5280 section 3.2), and the length of a path does not count it.
+    """
+    successor = x509.load_pem_x509_certificate(new.ca_pem)
+    root_name = x509.load_pem_x509_certificate(old.ca_pem).subject
+    key = private_key(old.key_pem)
+    extensions: _Extensions = [
+        (x509.BasicConstraints(ca=True, path_length=0), True),
+        (_usage(ca=True), True),
+        (x509.SubjectKeyIdentifier.from_public_key(private_key(new.key_pem).public_key()), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False),
+    ]
+    builder = _dated(wall_s, ROOT_DAYS).subject_name(successor.subject).issuer_name(root_name)
+    return _signed(builder.public_key(private_key(new.key_pem).public_key()), extensions, key)
 
 
 def of_server(
@@ -145,7 +163,7 @@ def belonging(key_pem: bytes, cert_pem: bytes, ca_pem: bytes) -> tuple[names.Clu
         certificate = x509.load_pem_x509_certificate(cert_pem)
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_pem))
         whom = named(certificate)
-        same = certificate.public_key() == _private(key_pem).public_key()
+        same = certificate.public_key() == private_key(key_pem).public_key()
     except exceptions.InvalidSignature as wrong:
         raise errors.DamagedError("the identity's certificate is not its root's") from wrong
     except (*UNREADABLE, errors.IdentityError) as wrong:
@@ -155,15 +173,21 @@ def belonging(key_pem: bytes, cert_pem: bytes, ca_pem: bytes) -> tuple[names.Clu
     return whom
 
 
+def validity(cert_pem: bytes) -> tuple[float, float]:
+    """Wall seconds between which a certificate counts; of several the first one's."""
+    found = x509.load_pem_x509_certificate(cert_pem)
+    return found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp()
+
+
 def issued_after(cert_pem: bytes) -> float:
     """Wall second before which a certificate cannot have been made: a clock that shows less is behind."""
     return x509.load_pem_x509_certificate(cert_pem).not_valid_before_utc.timestamp()
 
 
 def _leaf(issuer: Issuer, common: str, public: bytes, extensions: _Extensions, wall_s: float) -> bytes:
-    key = _public(public)
+    key = public_key(public)
     ca = x509.load_pem_x509_certificate(issuer.ca_pem)
-    ca_key = _private(issuer.key_pem)
+    ca_key = private_key(issuer.key_pem)
     usual: _Extensions = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage(ca=False), True),
@@ -212,14 +236,16 @@ def _name(common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, common)])
 
 
-def _private(pem: bytes) -> ec.EllipticCurvePrivateKey:
+def private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Raises `IdentityError` on one of another kind, `ValueError` where it is none."""
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise errors.IdentityError("the private key is not ECDSA P-256")
     return key
 
 
-def _public(pem: bytes) -> ec.EllipticCurvePublicKey:
+def public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
+    """Raises `IdentityError` where it is not ECDSA P-256."""
     try:
         key = serialization.load_pem_public_key(pem)
     except UNREADABLE as wrong:

@@ -48,6 +48,8 @@ class TrustBody(msgspec.Struct, frozen=True, array_like=True):
     roots: tuple[bytes, ...]
     """CA certificates, PEM."""
     revoked: tuple[names.ServerId, ...] = ()
+    retired: tuple[names.KeyId, ...] = ()
+    """Of the keys: those that sign nothing any more and stay as steps to their successors."""
 
     @property
     def serial(self) -> names.Serial:
@@ -61,6 +63,11 @@ _TRUSTS = msgspec.msgpack.Decoder(TrustBody)
 def key_id(public: bytes) -> names.KeyId:
     """The name of a raw Ed25519 public key."""
     return names.KeyId(hashlib.sha256(public).hexdigest()[:16])
+
+
+def root_id(ca_pem: bytes) -> str:
+    """The short name of a CA certificate (PEM), by which servers say of which one their own is."""
+    return hashlib.sha256(ca_pem.strip()).hexdigest()[:16]
 
 
 def opened(raw: bytes) -> Envelope:
@@ -106,7 +113,7 @@ class Keyring:
         self.body = body
         self.revoked = frozenset(body.revoked)
         self._keys: Mapping[names.KeyId, ed25519.Ed25519PublicKey] = {
-            key.id: _public(key.public) for key in body.keys
+            key.id: _public(key.public) for key in body.keys if key.id not in body.retired
         }
 
     @classmethod
@@ -145,7 +152,7 @@ class Keyring:
         self._check_place(envelope, TRUST, None)
         body = _body(envelope.payload)
         reached = self._reached(body)
-        if envelope.key not in reached:
+        if envelope.key not in reached or envelope.key in body.retired:
             raise errors.SignatureError(
                 f"trust is signed by a key nobody vouches for (got {envelope.key[:64]})"
             )
@@ -172,6 +179,8 @@ class Keyring:
             if key.id in known:
                 continue
             endorser = None if key.predecessor is None else known.get(key.predecessor)
+            if (key.predecessor is None or endorser is None) and key.id in body.retired:
+                continue  # from before our time: nothing rests on it
             if key.predecessor is None or endorser is None:
                 raise errors.SignatureError(f"trust names a key without a trusted predecessor (got {key.id})")
             statement = _statement(self.cluster, ENDORSEMENT, key.predecessor, key.public)
@@ -182,7 +191,7 @@ class Keyring:
                     f"trust names a key with a false endorsement (got {key.id})"
                 ) from wrong
             known[key.id] = _public(key.public)
-        return {key.id: known[key.id] for key in body.keys}
+        return {key.id: known[key.id] for key in body.keys if key.id in known}
 
 
 def _body(payload: bytes) -> TrustBody:

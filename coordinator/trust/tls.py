@@ -17,7 +17,7 @@ NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME; Python h
 
 
 def server_context(identity: authority.Identity, roots: Iterable[bytes] = ()) -> ssl.SSLContext:
-    """Of a hop's parent; `roots` are those of `trust`, beside the identity's own."""
+    """Of a hop's parent; `roots` are those of `trust`, without which the identity's own is trusted."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.num_tickets = 0  # a resumed session would show the certificate of another day
     return _hop_context(context, identity, roots)
@@ -52,8 +52,13 @@ def https_context(cert_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
     """Of the web role: the client proves itself by token, not by certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, cert_pem, key_pem)
+    renew_https(context, cert_pem, key_pem)
     return context
+
+
+def renew_https(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:
+    """Whoever connects from now on is shown this certificate; connections that stand keep theirs."""
+    _load(context, cert_pem, key_pem)
 
 
 def pinned_client_context(ca_pem: bytes) -> ssl.SSLContext:
@@ -91,7 +96,7 @@ def _hop_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= NO_CHECK_TIME
-    _trust(context, [identity.ca_pem, *roots])
+    _trust(context, list(roots) or [identity.ca_pem])
     _load(context, identity.cert_pem, identity.key_pem)
     return context
 
@@ -99,6 +104,17 @@ def _hop_context(
 def _trust(context: ssl.SSLContext, roots: Sequence[bytes]) -> None:
     for root in dict.fromkeys(roots):
         context.load_verify_locations(cadata=root.decode("ascii"))
+
+
+def refresh(context: ssl.SSLContext, identity: authority.Identity, roots: Iterable[bytes]) -> None:
+    """A context in use shows this identity from now on and trusts these roots too; none is taken away from it."""
+    _trust(context, list(roots))
+    _load(context, identity.cert_pem, identity.key_pem)
+
+
+def show(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:
+    """A web context in use shows this certificate from now on."""
+    _load(context, cert_pem, key_pem)
 
 
 def _load(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:
