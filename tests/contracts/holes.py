@@ -68,6 +68,9 @@ HOLES: Final = {
     ),
     # Strangers.
     "test_no_stranger_has_code_run": "whatever reaches the port is unpickled before anything is checked",
+    "test_a_store_works_where_nothing_can_be_pickled": (
+        "wire, log, dumps and the file of term and vote are all pickles"
+    ),
     "test_a_small_frame_of_a_stranger_takes_little_memory": "frames are inflated without a bound",
     "test_a_length_of_two_gib_is_not_waited_for": "any length is believed, and what comes is kept until it is there",
     "test_no_stranger_makes_a_member": (

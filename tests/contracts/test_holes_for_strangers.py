@@ -1,11 +1,14 @@
 """What whoever reaches a member's port can do there: nothing, and at little cost to the member."""
 
 import pathlib
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
+from tests import storewithoutpickle
 from tests.contracts import holes, ports, stores
 
 pytestmark = [
@@ -45,6 +48,15 @@ async def test_no_stranger_has_code_run(side: str, tmp_path: pathlib.Path) -> No
             await stranger.say(stranger.frame(code))
         with holes.decisive():
             assert not made.exists()
+
+
+def test_a_store_works_where_nothing_can_be_pickled(side: str, tmp_path: pathlib.Path) -> None:
+    limit_s = "50" if side == "raft" else "1.5"
+    program = [sys.executable, "-m", storewithoutpickle.__name__, side, str(tmp_path), limit_s]
+    ended = subprocess.run(program, capture_output=True, check=False, text=True)
+    with holes.decisive():
+        assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == f"{(storewithoutpickle.KEYS + 1) + 3 * (storewithoutpickle.KEYS + 3)}\n"
 
 
 async def test_a_small_frame_of_a_stranger_takes_little_memory(
