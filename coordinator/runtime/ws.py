@@ -1,21 +1,28 @@
 """The role `ws`: HTTPS for people and programs; every request goes on to MIC with the caller's own token.
 
-Its certificate comes from the cluster's authority, whose key only the master's server holds: elsewhere the role is
-refused until MIC issues certificates over the link. Law: it is trusted for nothing; MIC checks every token itself.
+It runs on any server; the administration API is served on the master site, elsewhere where the role says `admin: true`.
+Its certificate comes from the cluster's authority, by MIC where the authority is not here. Law: it is trusted for nothing;
+MIC checks every token itself.
 """
 
-import ipaddress
+import ssl
 
+import anyio
 from aiohttp import web
 
 from coordinator import errors, role
-from coordinator.api import server
+from coordinator.api import kept, server
 from coordinator.config import kinds, model
-from coordinator.host import metrics
+from coordinator.host import logs, metrics
 from coordinator.propagation import messages
-from coordinator.runtime import home
+from coordinator.runtime import home, ws_certificate
 from coordinator.tiers import upstream
-from coordinator.trust import authority, certificates, tls
+from coordinator.trust import tls
+
+AGAIN_S = 1.0  # while there is no certificate, nobody can come
+LOOK_S = 60.0  # whether it is time to renew
+
+_LOG = logs.Log("ws")
 
 
 class WsRole:
@@ -23,48 +30,93 @@ class WsRole:
 
     def __init__(self) -> None:
         self._context: role.Context
+        self._params: kinds.WsParams
         self._home: home.Home
+        self._certificate: ws_certificate.Certificate
         self._link: upstream.Upstream | None = None
         self._runner: web.AppRunner | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._waits = role.Report(role.Health.PROGRESSING, "starting")
 
     async def start(self, params: kinds.WsParams, context: role.Context) -> None:
         """Raises `RoleRefusedError`."""
-        self._context = context
+        self._context, self._params = context, params
         try:
             self._home = home.find(context)
-            held = authority.Authority.load(self._home.root)
-        except errors.NotFoundError as problem:
-            detail = "a web role runs on the master's server only: its certificate is issued there"
-            raise role.RoleRefusedError("no_authority", detail) from problem
         except errors.TiercastError as problem:
             raise home.refused(problem, "") from problem
         me = self._home.me(messages.ChildKind.WS, context)
         self._link = link = upstream.Upstream(me, self._home.content, self._home.ground(context))
         link.start(home.coordinators(self._home, context.view().body))
-        app = server.application(
-            link, context.clock, context.random, metrics.Metrics(), ready=lambda: link.linked
-        )
-        key = certificates.new_key()
-        cert = authority.issue_https(
-            held, certificates.public_pem(key), _addresses(context), [context.server, "localhost"],
-            context.clock.wall(),
-        )  # fmt: skip
-        try:
-            self._runner = await server.serve(app, context.address, params.port, tls.https_context(cert, key))
-        except OSError as problem:
-            raise home.refused(problem, f"{context.address}:{params.port}") from problem
+        self._certificate = ws_certificate.Certificate(context, self._home, link)
+        pair = self._certificate.kept() or self._certificate.here()
+        if pair is not None:
+            await self._listen(pair)
         context.background(self._watch)
+        context.background(self._certified)
+
+    async def _listen(self, pair: ws_certificate.Pair) -> None:
+        """Raises `RoleRefusedError`."""
+        context, link = self._context, self._link
+        assert link is not None
+        app = server.application(
+            link,
+            context.clock,
+            context.random,
+            metrics.Metrics(),
+            ready=lambda: link.linked,
+            own=self._own,
+            admin=self._params.admin or _on_master_site(context),
+        )
+        self._tls = tls.https_context(pair.certificate, pair.key)
+        try:
+            self._runner = await server.serve(app, context.address, self._params.port, self._tls)
+        except OSError as problem:
+            raise home.refused(problem, f"{context.address}:{self._params.port}") from problem
+
+    def _own(self) -> kept.Own | None:
+        """What this server has accepted, as old as the link to MIC is gone."""
+        view, since = self._context.view(), None if self._link is None else self._link.away_since
+        age_s = 0.0 if since is None else self._context.clock.monotonic() - since
+        return kept.Own(view.version, view.digest, view.body, age_s) if view.body else None
 
     async def _watch(self) -> None:
         assert self._link is not None
         raise await self._link.driver.failed
 
+    async def _certified(self) -> None:
+        """Until cancelled: a certificate to begin with, and another one in time."""
+        pair = self._certificate.kept()
+        while True:
+            if pair is None or self._certificate.due(pair):
+                try:
+                    pair = self._certificate.here() or await self._certificate.asked()
+                except errors.TiercastError as problem:
+                    self._without(problem)
+                else:
+                    await self._shown(pair)
+            await anyio.sleep(AGAIN_S if pair is None else LOOK_S)
+
+    def _without(self, problem: errors.TiercastError) -> None:
+        waits = role.Report(role.Health.PROGRESSING, "no_certificate", problem.message)
+        if waits != self._waits:
+            self._waits = waits
+            _LOG.warning("no certificate yet", code=problem.code, reason=problem.message)
+            self._context.changed()
+
+    async def _shown(self, pair: ws_certificate.Pair) -> None:
+        if self._tls is not None:
+            tls.renew_https(self._tls, pair.certificate, pair.key)
+            return
+        await self._listen(pair)
+        self._context.changed()
+
     async def apply(self, old: kinds.WsParams, new: kinds.WsParams) -> role.Applied:
-        return (
-            role.AppliedHot()
-            if old.port == new.port
-            else role.RestartNeeded("the port is bound at the start")
-        )
+        if old.port != new.port:
+            return role.RestartNeeded("the port is bound at the start")
+        if old.admin != new.admin:
+            return role.RestartNeeded("what is served is chosen at the start")
+        return role.AppliedHot()
 
     async def configured(self, view: role.View) -> None:
         if self._link is not None:
@@ -80,25 +132,16 @@ class WsRole:
     def report(self) -> role.Report:
         """It serves; whether a MIC answers is told to whoever asks."""
         if self._runner is None:
-            return role.Report(role.Health.PROGRESSING, "starting")
+            return self._waits
         if self._link is not None and not self._link.linked:
             return role.Report(role.Health.HEALTHY, "no_coordinator", "no MIC answers")
         return role.Report(role.Health.HEALTHY)
 
 
-def _addresses(context: role.Context) -> list[str]:
-    """Every address of this server, so that clients may come by any of its interfaces."""
-    found = [context.address]
+def _on_master_site(context: role.Context) -> bool:
+    """Where the view is empty this server runs what `init` made: it is the master's."""
     body = context.view().body
-    known = model.decode(body).servers.get(context.server) if body else None
-    if known is not None:
-        found += known.interfaces.values()
-    return list(dict.fromkeys(one for one in found if _is_address(one)))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    if not body:
+        return True
+    site = model.decode(body).sites.get(context.site)
+    return site is not None and site.type == "master"

@@ -17,7 +17,7 @@ import msgspec
 from coordinator import errors, limits, names
 from coordinator.domains import people
 from coordinator.host import logs
-from coordinator.propagation import asks, events, joining, master, messages, objects
+from coordinator.propagation import asks, children, events, joining, master, messages, objects
 from coordinator.tiers import (
     desk,
     enrolling,
@@ -27,14 +27,17 @@ from coordinator.tiers import (
     requests,
     requests_joining,
     rolling,
+    rotating,
     seeing,
     standing,
     verbs,
+    web,
 )
 
 STRANGERS_AUDITED_S = (
     1.0  # a refusal of nobody known is kept at most this often, or strangers could fill the store
 )
+RETIRE_LOOK_S = 5.0  # nobody waits for it, and it asks the picture in memory
 AGAIN_S = 0.5  # for children of a MIC that ends: another one, or it again, is there soon
 
 _LOG = logs.Log("mic")
@@ -131,6 +134,7 @@ class Mic:
             tasks.start_soon(self._see)
             tasks.start_soon(self._work, tasks)
             tasks.start_soon(self._count)
+            tasks.start_soon(self._retire)
             while (problem := self.at.fallen) is None:
                 await self.at.news.wait()
             self._dismiss()
@@ -171,6 +175,17 @@ class Mic:
                 _LOG.warning("lease not renewed yet", reason=problem.message)
                 await anyio.sleep(office.RETRY_S)
 
+    async def _retire(self) -> None:
+        """Old CAs and signing keys go once nobody needs them."""
+        while True:
+            await anyio.sleep(RETIRE_LOOK_S)
+            if self.at.recovery or not self.at.settled:
+                continue
+            try:
+                await rotating.retire(self.at)
+            except errors.TiercastError as problem:
+                _LOG.warning("old keys not retired", reason=problem.message)
+
     async def _count(self) -> None:
         """What the users' keys take of their quota."""
         if self.at.kv is not None:
@@ -179,12 +194,6 @@ class Mic:
 
     async def _freshen(self) -> None:
         count = 0
-    async def _count(self) -> None:
-        """What the users' keys take of their quota."""
-        if self.at.kv is not None:
-            with contextlib.suppress(errors.NoQuorumError):  # the store has closed, and this MIC ends
-                await self.at.kv.usage.follow()
-
         while True:
             held, content = self.at.office, self.at.past.content
             if held is not None and held.left_s and not self.at.recovery:
@@ -236,10 +245,21 @@ class Mic:
     async def _answer(self, asked: asks.Asked) -> None:
         child = self.at.master.publisher.children.get(asked.link)
         over = None if child is None else child.hello.kind
-        code, data = await self.answered(asked.verb, over, asked.data)
+        if asked.verb == web.CERTIFICATE:
+            code, data = self._certified(child, asked.data)
+        else:
+            code, data = await self.answered(asked.verb, over, asked.data)
         now = self.at.clock.monotonic()
         self.at.act(self.at.master.answer(asked.link, asked.id, code, data, now))
         self.at.publish_owed()
+
+    def _certified(self, child: children.Child | None, data: bytes) -> tuple[str, bytes]:
+        """For a web role, known by its link."""
+        try:
+            return "", msgspec.json.encode(web.issue(self.at, child, data))
+        except errors.TiercastError as error:
+            _LOG.warning("no certificate issued", server=child.peer if child else "", reason=error.message)
+            return error.code, msgspec.json.encode(library.problem(error))
 
     async def answered(self, verb: str, over: str | None, data: bytes) -> tuple[str, bytes]:
         """(code, JSON) for one request; never raises."""
@@ -263,7 +283,7 @@ class Mic:
         mutates = False
         try:
             known, row = permissions.row(verb, over)
-            mutates = row.mutates
+            mutates = row.mutates and not row.busy
             person = await people.whose(self.at.store, call.token, self.at.fallback)
             master = self.at.master_domain
             caller = msgspec.structs.replace(caller, name=person.called(master), person=person)

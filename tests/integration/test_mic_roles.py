@@ -129,7 +129,7 @@ class House:
         return role.Context(
             role=names.RoleName(name),
             server=names.ServerName(self.server),
-            site=names.SiteName("anywhere"),
+            site=names.SiteName("central" if self.server == "c1" else "north"),
             address=self.address,
             node_directory=str(self.directory),
             state_directory=str(state),
@@ -333,17 +333,6 @@ def test_a_port_that_is_taken_is_a_refusal_with_its_code_and_leaves_nothing_open
                     assert refused.value.code == "port_taken"
                     await instance.stop()
             c1._tasks.cancel_scope.cancel()
-
-    anyio.run(main)
-
-
-def test_a_web_role_away_from_the_authority_is_refused(tmp_path: pathlib.Path) -> None:
-    async def main() -> None:
-        async with first_server(tmp_path) as (c1, _):
-            (c1.directory / "identity" / "authority" / "cluster").unlink()
-            with pytest.raises(role.RoleRefusedError) as refused:
-                await ws.WsRole().start(kinds.WsParams(), c1.context("ws1", []))
-            assert refused.value.code == "no_authority"
 
     anyio.run(main)
 
