@@ -151,6 +151,10 @@ class Tree:
         state = messages.AckState(content.version, content.digest, level, outcome, epoch, roles=roles)
         self.feed(events.Heard(self.links[server], messages.Ack(state)))
 
+    def say(self, server: names.ServerId, state: messages.AckState) -> None:
+        """Its ack, word for word."""
+        self.feed(events.Heard(self.links[server], messages.Ack(state)))
+
     def leave(self, server: names.ServerId) -> None:
         self.feed(events.Gone(self.links.pop(server), "gone"))
 

@@ -109,6 +109,8 @@ class Desk:
         self.fallback: people.TokenRecord | None = None
         """The first administrator's token, where the store has lost it."""
         self.mark: standing.HighWater | None = None
+        self.keep: Callable[[authority.Authority], None] = _forgotten
+        """Makes a newer authority durable on this machine."""
         self.kv = None if held is None else kv_space.Keyspace(store, held, means.clock, self.turn)
         """The users' own keys; only with an office."""
         self._numbers = 0
@@ -133,6 +135,12 @@ class Desk:
     @functools.cached_property
     def signer(self) -> signing.Signer:
         return self.means.authority.signer()
+
+    def rekey(self, held: authority.Authority) -> None:
+        """From now on this is the authority; durable before anything is signed with it."""
+        self.keep(held)
+        self.means = msgspec.structs.replace(self.means, authority=held)
+        self.__dict__.pop("signer", None)
 
     def sign(self, kind: objects.Kind, content: msgspec.Struct) -> bytes:
         return self.signer.sign(kind, objects.encode(content))
@@ -275,3 +283,7 @@ class Desk:
 def _nowhere(outputs: Iterable[object]) -> None:
     """Before the tree is attached there is nobody to tell."""
     assert not tuple(outputs)
+
+
+def _forgotten(_held: authority.Authority) -> None:
+    """Where nobody says where to: it stands in the store, sealed."""

@@ -80,6 +80,11 @@ def member(server: names.ServerId) -> bytes:
     return MEMBERS + server.encode()
 
 
+def sealed(server: names.ServerId) -> bytes:
+    """The authority's keys, sealed to the server of a member of MIC."""
+    return b"/private/authority/" + server.encode()
+
+
 def audit(number: int) -> bytes:
     return AUDIT + _number(number)
 

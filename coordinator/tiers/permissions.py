@@ -80,6 +80,7 @@ _P = requests_joining.Proven
 PROVEN: Mapping[requests_joining.Proven, frozenset[str]] = {
     _P.JOIN: frozenset({DOOR, messages.ChildKind.IC, messages.ChildKind.SHELL}),
     _P.LEAVE: frozenset({messages.ChildKind.IC, messages.ChildKind.SHELL}),
+    _P.RENEW: frozenset({messages.ChildKind.IC, messages.ChildKind.SHELL}),
 }
 """Over which links a verb comes that carries its own proof, for which no person's token is asked."""
 

@@ -7,7 +7,7 @@ import enum
 
 import msgspec
 
-from coordinator.propagation import joining
+from coordinator.propagation import asks, joining
 
 
 class Proven(enum.StrEnum):
@@ -15,6 +15,7 @@ class Proven(enum.StrEnum):
 
     JOIN = joining.JOIN
     LEAVE = joining.LEAVE
+    RENEW = asks.RENEW
 
 
 class CreateLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

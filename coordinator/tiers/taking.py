@@ -53,8 +53,12 @@ async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.
 
 def _check_key(at: desk.Desk) -> None:
     """Raises `IdentityError` where children would not believe us."""
-    if at.signer.key_id not in {key.id for key in at.past.content.trust.content.keys}:
-        raise errors.IdentityError("the signing key here is not one that the cluster trusts")
+    body = at.past.content.trust.content
+    if at.signer.key_id not in {key.id for key in body.keys}.difference(body.retired):
+        raise errors.IdentityError(
+            "the signing key here is not one that the cluster trusts",
+            hint="it was rotated: put the newest identity/authority/ of another member here",
+        )
 
 
 def _recovering(

@@ -17,6 +17,7 @@ from coordinator.tiers import (
     leaving,
     library,
     lists,
+    renewing,
     requests,
     requests_joining,
     requests_kv,
@@ -85,5 +86,6 @@ VERBS: Mapping[requests.Verb, Verb] = {
 PROVEN: Mapping[requests_joining.Proven, Verb] = {
     requests_joining.Proven.JOIN: joining.join,
     requests_joining.Proven.LEAVE: leaving.leave,
+    requests_joining.Proven.RENEW: renewing.renew,
 }
 """Those that carry their own proof; they read their body themselves."""
