@@ -81,6 +81,7 @@ class ServerView(msgspec.Struct, frozen=True):
     reason: str
     since_s: float | None
     roles: tuple[str, ...] = ()
+    id: str = ""
 
 
 class SiteView(msgspec.Struct, frozen=True):
@@ -97,6 +98,8 @@ class StatusView(msgspec.Struct, frozen=True):
     sites: tuple[SiteView, ...]
     parked: tuple[ServerView, ...]
     coordinator: str
+    expelled: tuple[ServerView, ...] = ()
+    expelled_count: int = 0
 
 
 class RoleView(msgspec.Struct, frozen=True):

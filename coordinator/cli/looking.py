@@ -140,7 +140,8 @@ def _servers(shown: session.Session, view: answers.StatusView) -> list[str]:
 
 def _server_row(one: answers.ServerView) -> tuple[str, ...]:
     link = "up" if one.linked else printing.since(one.since_s) or "none"
-    return one.server, one.site, one.sync, one.level, one.revision, link, one.reason
+    reason = f"{one.reason} (id {one.id})" if one.id else one.reason
+    return one.server, one.site, one.sync, one.level, one.revision, link, reason
 
 
 def _remarks(view: answers.StatusView) -> Iterator[str]:
@@ -158,6 +159,10 @@ def _remarks(view: answers.StatusView) -> Iterator[str]:
         yield f"away: {', '.join(away)}"
     if view.parked:
         yield f"parked: {', '.join(one.server for one in view.parked)}"
+    if view.expelled_count:
+        more = view.expelled_count - len(view.expelled)
+        told = ", ".join(one.server for one in view.expelled) + (f" and {more} before" if more else "")
+        yield f"expelled: {told}"
 
 
 def _tree(shown: session.Session, view: answers.StatusView) -> Iterator[str]:

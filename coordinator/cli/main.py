@@ -37,7 +37,8 @@ COMMANDS: dict[str, Listed] = {
     "demo": Listed("try", "", "Two sites on this machine, changed, cut off, and caught up"),
     "version": Listed("try", f"{_CLI}.about:version", "Which version this is"),
     "completion": Listed("try", f"{_CLI}.about:completion", "Completion for bash, zsh or fish"),
-    "server": Listed("server", "", "This machine's server: init, run, enroll, status, stop"),
+    "server": Listed("server", "", "Servers: init, join, run, status, stop, leave; accept, expel, enroll"),
+    "token": Listed("server", f"{_CLI}.joining:token", "Join lines: by one a new machine becomes a server"),
     "store": Listed("server", "", "MIC's store here: look, check, save, restore, hand over, recover"),
     "validate": Listed(
         "document", f"{_CLI}.documents:validate", "Find everything that is wrong; asks no server"

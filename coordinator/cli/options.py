@@ -34,6 +34,17 @@ def system(command: _Command) -> _Command:
     return command
 
 
+def context(command: _Command) -> _Command:
+    """`--context` alone, of a command whose `--server` names something else."""
+    return click.option(
+        "--context",
+        metavar="NAME",
+        expose_value=False,
+        callback=_kept("context"),
+        help="Of `tiercast context list`.",
+    )(command)
+
+
 def _kept(field: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
     def keep(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
         shown = context.find_object(session.Session)

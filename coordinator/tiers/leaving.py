@@ -60,6 +60,8 @@ async def leave(at: desk.Desk, caller: desk.Caller, body: bytes) -> joining.Left
     asked = joining.leave(body)
     async with at.turn:
         held = at.past.content.admissions.get(asked.server_id)
+        if held is not None:
+            _check_spared(at, held.content)
         if held is None or not _own_word(at, asked, held.content):
             raise errors.UnauthenticatedError("this is not the word of that server")
         seat = held.content
@@ -67,7 +69,6 @@ async def leave(at: desk.Desk, caller: desk.Caller, body: bytes) -> joining.Left
         told = joining.Left(seat.name, placed, at.past.version)
         if seat.state is objects.AdmissionState.EXPELLED:
             return told
-        _check_spared(at, seat)
         at.may_change()
         if not asked.rehearse:
             named = desk.Caller(seat.name, caller.source, caller.verb, caller.request)

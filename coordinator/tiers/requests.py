@@ -244,6 +244,8 @@ class ServerView(msgspec.Struct, frozen=True):
     reason: str
     since_s: float | None
     roles: tuple[str, ...] = ()
+    id: str = ""
+    """Of those that are parked or expelled."""
 
 
 class SiteView(msgspec.Struct, frozen=True):
@@ -268,6 +270,9 @@ class StatusView(msgspec.Struct, frozen=True):
     index: int = 0
     left_out: int = 0
     """Servers and parked ones beside those named; all of them by page: `cfg.servers`."""
+    expelled: tuple[ServerView, ...] = ()
+    """The last of those that were taken out for ever."""
+    expelled_count: int = 0
 
 
 class Describe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

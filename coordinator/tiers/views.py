@@ -14,6 +14,7 @@ from coordinator.propagation import convergence, objects
 from coordinator.tiers import asking, desk, entries, requests, rolling, waiting
 
 NAMED = 50  # blocking and absent servers told in one answer
+EXPELLED_SHOWN = 20
 DETAILED = 1_000  # servers by name in one roll-up, and parked ones; all of them by page
 RANK = {sync: number for number, sync in enumerate(convergence.WORST_FIRST)}
 
@@ -133,6 +134,7 @@ async def status(at: desk.Desk, _caller: desk.Caller, asked: requests.Status) ->
     room = _Room(DETAILED if asked.details or asked.not_converged else 0)
     shown = tuple(_site(at, names.SiteName(site), sites, (asked, room)) for site in wanted)
     parked = () if asked.site else parked_views(at)
+    expelled = () if asked.site else _expelled(at)
     return requests.StatusView(
         version=past.version,
         digest=past.content.digest,
@@ -142,6 +144,8 @@ async def status(at: desk.Desk, _caller: desk.Caller, asked: requests.Status) ->
         coordinator=coordinator(at),
         index=waiting.index(at),
         left_out=room.left_out + len(parked[DETAILED:]),
+        expelled=tuple(_expelled_view(one) for one in expelled[:EXPELLED_SHOWN]),
+        expelled_count=len(expelled),
     )
 
 
@@ -201,7 +205,23 @@ def _parked(at: desk.Desk, admission: objects.Admission) -> requests.ServerView:
     facts = at.master.convergence.facts.get(admission.server_id)
     linked = facts is not None and bool(facts.links)
     word = str(convergence.Sync.PARKED)
-    return requests.ServerView(admission.name, "", word, "none", "", linked, "no revision names it", None)
+    why = "it waits for a name" if asking.is_unnamed(admission.name) else "no revision names it"
+    return requests.ServerView(
+        admission.name, "", word, "none", "", linked, why, None, id=admission.server_id
+    )
+
+
+def _expelled(at: desk.Desk) -> tuple[objects.Admission, ...]:
+    """Those that were taken out for ever, the last one first."""
+    admissions = [one.content for one in at.past.content.admissions.values()]
+    out = [one for one in admissions if one.state is objects.AdmissionState.EXPELLED]
+    return tuple(sorted(out, key=lambda one: one.serial, reverse=True))
+
+
+def _expelled_view(one: objects.Admission) -> requests.ServerView:
+    return requests.ServerView(
+        one.name, "", "expelled", "none", "", False, "its identity is revoked", None, id=one.server_id
+    )
 
 
 def server_view(at: desk.Desk, server: names.ServerId) -> requests.ServerView:

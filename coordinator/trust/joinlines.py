@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf import hkdf
 
 from coordinator import errors, names
+from coordinator.trust import certificates
 
 ID_BYTES = 6
 SECRET_BYTES = 32
@@ -57,6 +58,23 @@ def pin(ca_pem: bytes) -> str:
         return x509.load_pem_x509_certificate(ca_pem).fingerprint(hashes.SHA256()).hex()
     except ValueError as wrong:
         raise errors.IdentityError("the root certificate cannot be read") from wrong
+
+
+def vouched(wanted: str, roots: tuple[bytes, ...], der: bytes) -> tuple[names.ClusterId, bytes]:
+    """Cluster and CA (PEM) of whoever shows this certificate; `wanted` is the pin, `roots` are what it says its CAs are.
+
+    Raises `IdentityError`: another cluster, with both fingerprints, or a certificate that the pinned CA did not issue.
+    """
+    pinned = next((root for root in roots if pin(root) == wanted), None)
+    if pinned is None:
+        got = pin(roots[0]) if roots else "none"
+        raise errors.IdentityError(f"it is another cluster (got CA {got}, have {wanted})")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(pinned))
+    except (exceptions.InvalidSignature, ValueError, TypeError) as wrong:
+        raise errors.IdentityError("its certificate is not of the CA that the line pins") from wrong
+    return certificates.named(certificate)[0], pinned
 
 
 def secret(ca_key_pem: bytes, cluster: names.ClusterId, line_id: str) -> str:

@@ -12,6 +12,7 @@ import click
 
 from coordinator import errors
 from coordinator.host import settings
+from nodeagent.main import coming
 
 GROUP = "tiercast.server"
 """Entry points of further commands of this group: `init`, `enroll`."""
@@ -41,6 +42,10 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 def server() -> None:
     """The server on this machine: make it, run it, ask it."""
+
+
+for _command in (coming.join, coming.leave, coming.check):
+    server.add_command(_command)
 
 
 def _settings(directory: str | None) -> tuple[settings.Settings, settings.Layout]:

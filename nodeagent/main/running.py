@@ -27,7 +27,11 @@ def adopt_identity(layout: settings.Layout, file: pathlib.Path) -> None:
 
     Raises `InUseError` where another identity lives here, `DamagedError` on a bad file, `OSError`.
     """
-    bundle = authority.unbundle(file.read_bytes())
+    adopt(layout, authority.unbundle(file.read_bytes()))
+
+
+def adopt(layout: settings.Layout, bundle: authority.Bundle) -> None:
+    """Lay out the directory of a server from its first identity. Raises as `adopt_identity`, and `SignatureError`."""
     root = disk.DirectoryDisk(layout.root)
     present = root.read(authority.DIRECTORY + "server.pem")
     if present is not None:

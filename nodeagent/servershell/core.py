@@ -60,6 +60,12 @@ UNIX_PEER = "process "
 """How the peer of a Unix socket is called; no server id looks like it."""
 DOWNWARD_VERBS = frozenset({"status"})
 """What a parent may ask: read-only."""
+_LOCAL: dict[str, events.NodeInput] = {
+    "stop": events.StopNodes(),
+    "rest": events.Rest(),
+    asks.RETRY: events.Retry(),
+}
+"""What a local program may ask beside these."""
 
 
 class Shell:
@@ -328,12 +334,16 @@ class Shell:
             case events.StopNodes():
                 self.crew.stop()
                 return []
+            case events.Rest():
+                self.crew.rest(on=True)
+                return []
             case _:
                 return list(self.crew.heard(event, now))
 
     def _retry(self, now: float) -> list[Output]:
         """Here, and in every node that can be heard: what was refused there is remembered there."""
         self.intake.again()
+        self.crew.rest(on=False)
         self._refused = None
         outputs: list[Output] = []
         for one in self.nodes.values():
@@ -368,10 +378,9 @@ class Shell:
             owner = asks.Owner(asked.link, asked.id)
             up = self.subscriber.link
             return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
-        if is_local and asked.verb in {"stop", asks.RETRY}:
+        if is_local and asked.verb in _LOCAL:
             done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
-            event = events.StopNodes() if asked.verb == "stop" else events.Retry()
-            return done + self._node_input(event, now)
+            return done + self._node_input(_LOCAL[asked.verb], now)
         return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
 
     def _overtake(self, data: bytes) -> list[Output]:

@@ -33,6 +33,7 @@ class Crew:
         self.trust = b""
         """The signed `trust` that a node begins with."""
         self._stopping = False
+        self._resting = False
         self._looked = 0.0
 
     @property
@@ -73,6 +74,10 @@ class Crew:
         """Every node, and then the ServerShell."""
         self._stopping = True
 
+    def rest(self, *, on: bool) -> None:
+        """Every node stops and stays stopped, and the ServerShell goes on, until it is taken back."""
+        self._resting = on
+
     def look(self, now: float) -> list[Output]:
         """At every node; whoever was not heard while this process itself stood still is not to blame."""
         past, self._looked = now - self._looked, now
@@ -103,9 +108,8 @@ class Crew:
         """Move what is observed towards what is wanted, one step."""
         if not self.began:
             return Steered((), settled=False)
-        wanted = frozenset(
-            n for n, one in self.nodes.items() if one.planned is not None and not self._stopping
-        )
+        idle = self._stopping or self._resting
+        wanted = frozenset(n for n, one in self.nodes.items() if one.planned is not None and not idle)
         actions = reconcile.reconcile(wanted, {n: one.process.state for n, one in self.nodes.items()})
         outputs: list[Output] = []
         for name in actions.stop:
@@ -128,7 +132,7 @@ class Crew:
             self._stopping = False
             self.began = False
             return Steered((*outputs, events.AllStopped()), settled=False)
-        gone = [name for name in self.nodes if name not in wanted]
+        gone = [name for name in self.nodes if name not in wanted and not self._resting]
         for name in gone:
             del self.nodes[name]
         return Steered((*outputs, *(events.NodeGone(name) for name in gone)), settled=True)

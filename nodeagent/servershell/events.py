@@ -45,7 +45,11 @@ class StopNodes(msgspec.Struct, frozen=True):
     """Stop every node, and then the ServerShell."""
 
 
-NodeInput = NodeAdopted | NodeStarted | NodeNotStarted | NodeExited | Begin | Retry | StopNodes
+class Rest(msgspec.Struct, frozen=True):
+    """Stop every node and go on without them, until `Retry`."""
+
+
+NodeInput = NodeAdopted | NodeStarted | NodeNotStarted | NodeExited | Begin | Retry | StopNodes | Rest
 
 
 class SpawnNode(msgspec.Struct, frozen=True):
