@@ -64,10 +64,10 @@ class Agent:
         outputs: list[object] = []
         for one in self.subscriber.handle(event, now):
             match one:
-                case events.Accepted(version, digest):
-                    self._receipts.note(digest)
+                case events.Accepted():
+                    self._receipts.note(one.digest)
                     self._seq += 1
-                    outputs += self.subscriber.tell(_ready(version, digest, self._seq))
+                    outputs += self.subscriber.tell(_ready(one.version, one.digest, self._seq))
                 case subscriber.TellAgain():
                     if self.subscriber.ack is not None:
                         outputs += self.subscriber.send(messages.Ack(self.subscriber.ack))

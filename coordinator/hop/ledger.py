@@ -80,6 +80,9 @@ class Ledger:
         self._disk = disk
         self._small_bytes = small_bytes
         self._damaged: list[str] = []
+        found = map(_BODY_NAME.fullmatch, disk.names(BODIES))
+        self._files = {names.Digest(match[1]) for match in found if match}
+        """Bodies with a file of their own; nobody else writes here."""
         head = self._read(HEAD, _Head)
         self._head = self._with_newest(_EMPTY if head is None else head)
         boot = self._read(BOOT, int)
@@ -111,6 +114,7 @@ class Ledger:
         body = _decompressed(data)
         if body is None or hashlib.sha256(body).hexdigest() != digest:
             self._set_aside(name, data)
+            self._files.discard(digest)
             return None
         return body
 
@@ -134,7 +138,7 @@ class Ledger:
             if moving and len(packed) <= self._small_bytes:
                 small[digest] = packed
             else:
-                self._disk.write(_body_name(digest), packed)
+                self._write_body(digest, packed)
             shelf.append(digest)
         kept = tuple(d for d in shelf if d in keep or d in shelf[-limits.BODIES_KEPT_BY_MIRROR :])
         accepted = _accepted(changed, self._head.accepted)
@@ -146,6 +150,7 @@ class Ledger:
         self._write(after, moving=moving)
         for digest in set(shelf).difference(kept, small):
             self._disk.remove(_body_name(digest))
+            self._files.discard(digest)
 
     def _write(self, head: _Head, *, moving: bool) -> None:
         """One file, by which all that changes becomes true. A head holds no bodies: what damages one spares the other."""
@@ -154,10 +159,14 @@ class Ledger:
             self._put(NEWEST, msgspec.structs.replace(head, objects=moved))
         else:
             for digest, packed in head.small.items():
-                self._disk.write(_body_name(digest), packed)
+                self._write_body(digest, packed)
             head = msgspec.structs.replace(head, number=head.number + 1, small={})
             self._put(HEAD, head)
         self._head = head
+
+    def _write_body(self, digest: names.Digest, packed: bytes) -> None:
+        self._disk.write(_body_name(digest), packed)
+        self._files.add(digest)
 
     def _put(self, name: str, head: _Head) -> None:
         self._disk.write(name, _sealed(msgspec.msgpack.encode(head)))
@@ -175,8 +184,7 @@ class Ledger:
 
     def _shelf(self) -> Sequence[names.Digest]:
         """Digests of the body files, oldest first; those the head does not know (a crash, a lost head) count as old."""
-        found = [match[1] for match in map(_BODY_NAME.fullmatch, self._disk.names(BODIES)) if match]
-        there = {names.Digest(digest) for digest in found}.union(self._head.small)
+        there = self._files.union(self._head.small)
         known = [digest for digest in self._head.bodies if digest in there]
         return [*sorted(there.difference(known)), *known]
 

@@ -7,6 +7,7 @@ is taken meanwhile waits for the next.
 Law: the accepted version never decreases (I3); no body is pulled twice in a row after a failure.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -34,6 +35,8 @@ class Refused(msgspec.Struct, frozen=True):
 class Changed(msgspec.Struct, frozen=True):
     """Output: `content` and `shelf` hold something newer now, durably."""
 
+
+_CHANGED = Changed()
 
 Output = events.Send | events.Store | events.Accepted | events.Note | Refused | Changed
 
@@ -174,26 +177,24 @@ class Intake:
         return []
 
     def _consider_target(self, link: names.LinkId, signed: mirror.SignedTarget) -> list[Output]:
-        if self._stuck(link, signed):
+        if self._wanted is not None and self._stuck(link, signed):
             self._wanted = None
         new, held = signed.content, self._newest_target()
-        if new.version < self._floor:
-            return self._complain(
-                "target older than accepted", link, f"got {new.version}, have {self._floor}"
-            )
+        version, serial = new.version, new.serial
+        if version < self._floor:
+            return self._complain("target older than accepted", link, f"got {version}, have {self._floor}")
         if held is not None:
             old = held.content
-            if new.serial == old.serial and signed.raw != held.raw:
+            before, known = old.version, old.serial
+            if serial == known and signed.raw != held.raw:
                 return self._complain("two targets of one number", link, f"seq {new.seq}")
-            if new.serial <= old.serial:
+            if serial <= known:
                 return []
-            if new.version < old.version:
-                return self._complain(
-                    "target older than accepted", link, f"got {new.version}, have {old.version}"
-                )
-            if new.version == old.version and new.active.digest != old.active.digest:
-                return self._complain("two digests of one revision", link, str(new.version))
-        if new.serial != self._refused:
+            if version < before:
+                return self._complain("target older than accepted", link, f"got {version}, have {before}")
+            if version == before and new.active.digest != old.active.digest:
+                return self._complain("two digests of one revision", link, str(version))
+        if serial != self._refused:
             self._wanted = _Wanted(link, signed)
         return []
 
@@ -207,10 +208,11 @@ class Intake:
     def _newest_target(self) -> mirror.SignedTarget | None:
         if self._wanted is not None:
             return self._wanted.target
-        for batch in (self._staged.get(mirror.TARGET_KEY, ()), self._storing or ()):
-            for signed in batch:
-                if isinstance(signed, mirror.SignedTarget):
-                    return signed
+        if self._staged or self._storing:
+            for batch in (self._staged.get(mirror.TARGET_KEY, ()), self._storing or ()):
+                for signed in batch:
+                    if isinstance(signed, mirror.SignedTarget):
+                        return signed
         return self.content.target
 
     def _match(
@@ -221,21 +223,20 @@ class Intake:
         if wanted is None or wanted.link != link or wanted.record is not None:
             return []
         target = wanted.target.content
-        record = records.get(target.version)
-        held = self.content.record
-        if record is None and held is not None and self.content.version == target.version:
-            record = held
-        if record is None or record.content.digest != target.active.digest:
+        version, digest = target.version, target.active.digest
+        record = records.get(version)
+        if record is None and self.content.version == version:
+            record = self.content.record
+        if record is None or record.content.digest != digest:
             self._wanted = None
-            return self._complain("target without its record", link, str(target.version))
+            return self._complain("target without its record", link, str(version))
         if record.content.size_bytes > limits.DOCUMENT_BYTES:
             return self._refuse(Refusal("too_large", f"body of {record.content.size_bytes} bytes"))
         wanted.record = record
-        if target.active.digest in self.shelf:
-            body = self.shelf.get(target.active.digest)
-            assert body is not None
+        body = self.shelf.get(digest)
+        if body is not None:
             return self._take(body)
-        wanted.assembly = bodies.Assembly(target.active.digest, record.content.size_bytes)
+        wanted.assembly = bodies.Assembly(digest, record.content.size_bytes)
         return []
 
     def piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
@@ -293,12 +294,12 @@ class Intake:
         wanted = self._wanted
         assert wanted is not None
         assert wanted.record is not None
-        if self.content.digest != wanted.target.content.active.digest:
+        digest = wanted.target.content.active.digest
+        if self.content.digest != digest:
             refusal = self._check(body)
             if refusal is not None:
                 return self._refuse(refusal)
         self._wanted = None
-        digest = wanted.target.content.active.digest
         self._staged_body = None if digest in self.shelf else (digest, body)
         self._staged[mirror.TARGET_KEY] = (wanted.target, wanted.record)
         return []
@@ -316,19 +317,16 @@ class Intake:
     def _flush(self) -> tuple[Output, ...]:
         if self._storing is not None or not self._staged:
             return ()
-        batch = tuple(signed for group in self._staged.values() for signed in group)
+        batch = tuple(itertools.chain.from_iterable(self._staged.values()))
         body, self._staged_body, self._staged = self._staged_body, None, {}
         self._storing = batch
         self._ticket += 1
         if body is not None:
             self.shelf.add(*body)
-        keep = self._kept(batch)
         raws = {mirror.ledger_key(signed): signed.raw for signed in batch}
+        new = [one.content.active.digest for one in batch if isinstance(one, mirror.SignedTarget)]
+        keep = tuple(dict.fromkeys((*new, self.content.digest)))
         return (events.Store(self._ticket, raws, body, keep),)
-
-    def _kept(self, batch: tuple[mirror.AnySigned, ...]) -> tuple[names.Digest, ...]:
-        new = [s.content.active.digest for s in batch if isinstance(s, mirror.SignedTarget)]
-        return tuple(dict.fromkeys([*new, self.content.digest]))
 
     def stored(self, ticket: int) -> tuple[Output, ...]:
         """The ledger has it: from here on it counts."""
@@ -336,14 +334,15 @@ class Intake:
             return ()
         batch, self._storing = self._storing, None
         before = self.content
-        self.content = before.take_all(batch)
-        outputs: list[Output] = [Changed()]
-        if self.content.version != before.version:
-            body = self.shelf.get(self.content.digest)
-            assert body is not None
-            outputs.append(events.Accepted(self.content.version, self.content.digest, body))
-            self.shelf.keep(frozenset((before.digest, self.content.digest)))
-        return (*outputs, *self._flush())
+        after = self.content = before.take_all(batch)
+        version = after.version
+        if version == before.version:
+            return (_CHANGED, *self._flush())
+        digest = after.digest
+        body = self.shelf.get(digest)
+        assert body is not None
+        self.shelf.keep(frozenset((before.digest, digest)))
+        return (_CHANGED, events.Accepted(version, digest, body), *self._flush())
 
     def refusing(self, serial: names.Serial) -> bool:
         """Whether this target was refused here, so that asking for it again leads nowhere."""

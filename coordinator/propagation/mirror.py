@@ -44,6 +44,8 @@ class SignedAdmission(msgspec.Struct, frozen=True):
 AnySigned = SignedTarget | SignedRecord | SignedTrust | SignedAdmission
 
 
+_KEYS: Mapping[type, str] = {SignedTarget: TARGET_KEY, SignedRecord: RECORD_KEY, SignedTrust: TRUST_KEY}
+"""In the ledger, and in a `Content`."""
 _TRUST = objects.Kind.TRUST.value
 _SHAPES: Mapping[str, tuple[Callable[[bytes, Any], AnySigned], Callable[[bytes], msgspec.Struct]]] = {
     objects.Kind.TARGET.value: (SignedTarget, objects.decode_target),
@@ -107,28 +109,23 @@ class Content(msgspec.Struct, frozen=True, dict=True):
 
     def take_all(self, signed: tuple[AnySigned, ...]) -> "Content":
         """Several at once; admissions are merged in one step, since there may be thousands."""
-        admissions = {s.content.server_id: s for s in signed if isinstance(s, SignedAdmission)}
-        content = self
+        admissions: dict[names.ServerId, SignedAdmission] = {}
+        others: dict[str, Any] = {}
         for one in signed:
-            if not isinstance(one, SignedAdmission):
-                content = content.take(one)
+            if isinstance(one, SignedAdmission):
+                admissions[one.content.server_id] = one
+            else:
+                others[_KEYS[type(one)]] = one
         if admissions:
-            merged = Admissions({**content.admissions, **admissions})
-            content = msgspec.structs.replace(content, admissions=merged)
-        return content
+            others["admissions"] = Admissions({**self.admissions, **admissions})
+        return msgspec.structs.replace(self, **others)
 
 
 def ledger_key(signed: AnySigned) -> str:
     """Under which key of the ledger an object stands."""
-    match signed:
-        case SignedTarget():
-            return TARGET_KEY
-        case SignedRecord():
-            return RECORD_KEY
-        case SignedTrust():
-            return TRUST_KEY
-        case SignedAdmission():
-            return ADMISSION_PREFIX + signed.content.server_id
+    if isinstance(signed, SignedAdmission):
+        return ADMISSION_PREFIX + signed.content.server_id
+    return _KEYS[type(signed)]
 
 
 def verify(raw: bytes, keyring: signing.Keyring) -> AnySigned:

@@ -204,7 +204,10 @@ class Subscriber:
 
     def _banish(self, now: float) -> tuple[Output, ...]:
         """Trust has changed: a parent that it revokes is left at once."""
-        revoked, outputs = self.intake.keyring.revoked, list[Output]()
+        revoked = self.intake.keyring.revoked
+        if not revoked:
+            return ()
+        outputs: list[Output] = []
         for attempt in (self._main, self._candidate):
             if attempt is not None and attempt.phase is not _Phase.DIALLING and attempt.peer in revoked:
                 outputs += self._drop(attempt, "the parent's identity is revoked", now)

@@ -206,22 +206,21 @@ class Mic:
             await anyio.sleep(limits.FRESH_S)
 
     async def _see(self) -> None:
+        """After a second of news, or when the rollout has ended; never while a new one begins to spread."""
         watcher = seeing.Watcher(self.at)
         while True:
+            while not watcher.has_news:
+                await self.at.news.wait()
+            with anyio.move_on_after(limits.SEEN_COMMIT_S):
+                while not rolling.ended(self.at):
+                    await self.at.news.wait()
             try:
-                idle = not await watcher.commit()
+                await watcher.commit()
             except errors.TiercastError as problem:
                 _LOG.warning("what was seen is not committed", reason=problem.message)
                 await anyio.sleep(
                     limits.SEEN_COMMIT_S
                 )  # whatever has ended meanwhile: the store cannot, for now
-                continue
-            if idle:
-                await self.at.news.wait()
-            else:
-                with anyio.move_on_after(limits.SEEN_COMMIT_S):
-                    while not rolling.ended(self.at):
-                        await self.at.news.wait()
 
     async def _work(self, tasks: anyio.abc.TaskGroup) -> None:
         while True:

@@ -89,12 +89,17 @@ class Watcher:
         self._index = -1
         self._links: frozenset[names.ServerId] = frozenset()
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything has moved since the last commit."""
+        return self._at.master.convergence.index != self._index and not self._at.recovery
+
     async def commit(self) -> bool:
         """Commit what has changed, if anything; whether there was something. Raises what a commit raises."""
+        if not self.has_news:
+            return False
         at = self._at
         index = at.master.convergence.index
-        if index == self._index or at.recovery:
-            return False
         async with at.turn:
             links = frozenset(s for s, facts in at.master.convergence.facts.items() if facts.links)
             change = self._change(links ^ self._links)
