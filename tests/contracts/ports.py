@@ -62,10 +62,12 @@ def compressed(message: bytes) -> bytes:
 
 
 class Port(NamedTuple):
-    """A store that answers, and who comes to its port."""
+    """A member's store, and who comes to its port."""
 
     store: port.Store
     strangers: Sequence[Stranger]
+    join: Callable[[], Awaitable[None]]
+    """Start the members that it needs to acknowledge anything."""
 
 
 def _plain_head(size_bytes: int) -> bytes:
@@ -79,12 +81,16 @@ def _our_head(size_bytes: int) -> bytes:
 @contextlib.asynccontextmanager
 async def raft_port(directory: pathlib.Path) -> AsyncIterator[Port]:
     group = storegroup.Group(directory)
+    victim, impostor, other = group.members
     await group.make()
-    await group.open()
+    await group.open(victim)
+
+    async def join() -> None:
+        await group.open(impostor, other)
+        await group.leader()
+
     try:
-        leader = await group.leader()
-        impostor = next(name for name in group.members if name != leader)
-        host, number = group.addresses[leader]
+        host, number = group.addresses[victim]
         _server, foreign = storegroup.contexts(trustme.CA(), impostor)
         _server, own = storegroup.contexts(group.authority, impostor)
         foreign.verify_mode = ssl.CERT_NONE
@@ -103,7 +109,7 @@ async def raft_port(directory: pathlib.Path) -> AsyncIterator[Port]:
             return reader, writer
 
         kinds = (in_the_clear, with_a_foreign_certificate, as_a_member)
-        yield Port(group.stores[leader], [Stranger(connect, _our_head, 10.0) for connect in kinds])
+        yield Port(group.stores[victim], [Stranger(connect, _our_head, 10.0) for connect in kinds], join)
     finally:
         await group.close()
 
@@ -116,7 +122,10 @@ async def stock_port(directory: pathlib.Path) -> AsyncIterator[Port]:
         async def connect() -> Connection:
             return await asyncio.open_connection(host, int(number))
 
-        yield Port(store, [Stranger(connect, _plain_head, 0.5)])
+        async def join() -> None:
+            """It is one alone."""
+
+        yield Port(store, [Stranger(connect, _plain_head, 0.5)], join)
 
 
 PORTS: Final[Mapping[str, Opening]] = {"raft": raft_port, "pysyncobj": stock_port}

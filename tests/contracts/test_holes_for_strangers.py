@@ -51,7 +51,7 @@ async def test_no_stranger_has_code_run(side: str, tmp_path: pathlib.Path) -> No
 
 
 def test_a_store_works_where_nothing_can_be_pickled(side: str, tmp_path: pathlib.Path) -> None:
-    limit_s = "50" if side == "raft" else "1.5"
+    limit_s = "50" if side == "raft" else "1"
     program = [sys.executable, "-m", storewithoutpickle.__name__, side, str(tmp_path), limit_s]
     ended = subprocess.run(program, capture_output=True, check=False, text=True)
     with holes.decisive():
@@ -85,6 +85,7 @@ async def test_no_stranger_makes_a_member(side: str, tmp_path: pathlib.Path) -> 
     async with ports.PORTS[side](tmp_path / "store") as port:
         for stranger in port.strangers:
             await stranger.say(stranger.frame(asking_for("127.0.0.1:9")))
+        await port.join()
         with holes.decisive():
             assert await stores.SIDES[side].acknowledges(port.store, b"/k")
 
