@@ -18,10 +18,29 @@ class Credentials:
     def __init__(
         self, identity: authority.Identity, clock: effects.Clock, roots: Iterable[bytes] = ()
     ) -> None:
-        """`roots` are the CA certificates of `trust`, PEM, beside the identity's own."""
+        """`roots` are the CA certificates of `trust`, PEM; without them the identity's own is trusted."""
         self.identity = identity
         self._clock = clock
         self._roots = tuple(roots)
+
+    def renew(self, identity: authority.Identity) -> None:
+        """Shown from the next handshake on; the links that stand keep theirs."""
+        self.identity = identity
+        self._forget()
+
+    def trust(self, roots: Iterable[bytes]) -> None:
+        """Nobody else's certificates open a link from now on."""
+        if self._roots != tuple(roots):
+            self._roots = tuple(roots)
+            self._forget()
+
+    def _forget(self) -> None:
+        for made in ("server", "client"):
+            self.__dict__.pop(made, None)
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        return self._roots
 
     @functools.cached_property
     def server(self) -> ssl.SSLContext:

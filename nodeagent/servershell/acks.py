@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import intake, messages
+from coordinator.propagation import intake, messages, objects
 from nodeagent.servershell import node
 from nodeagent.supervision import machine
 
@@ -24,11 +24,22 @@ class Verdict(msgspec.Struct, frozen=True):
     code: str = ""
     detail: str = ""
     roles: tuple[messages.RoleAck, ...] = ()
+    holds: objects.Numbers = objects.Numbers()
+    issuer: str = ""
 
     def state(self, epoch: names.Epoch) -> messages.AckState:
         """The ack as it travels."""
         return messages.AckState(
-            self.version, self.digest, self.level, self.outcome, epoch, self.code, self.detail, self.roles
+            self.version,
+            self.digest,
+            self.level,
+            self.outcome,
+            epoch,
+            self.code,
+            self.detail,
+            self.roles,
+            self.holds,
+            self.issuer,
         )
 
 
@@ -36,6 +47,10 @@ def refused(version: names.Version, digest: names.Digest, refusal: intake.Refusa
     """The server does not take this version; it runs on what it has."""
     detail = refusal.detail[: limits.DETAIL_CHARACTERS]
     return Verdict(version, digest, messages.Level.NONE, messages.Outcome.REFUSED, refusal.code, detail)
+
+
+WAITS = Verdict(names.NO_VERSION, names.Digest(""), messages.Level.NONE, messages.Outcome.OK)
+"""Of a server that waits for a place and has never had one: nothing runs."""
 
 
 def roll_up(

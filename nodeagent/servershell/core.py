@@ -41,6 +41,7 @@ Output = (
     | events.SignalNode
     | events.NodeGone
     | events.RaiseBoot
+    | events.Renew
     | events.AllStopped
 )
 _Inner = subscriber.Output | publisher.Output | asks.Output
@@ -56,6 +57,8 @@ _OUTWARD = (
 )
 _BOOT_DIGITS = 18  # of a counter that fits the wire's 64 bits
 _OWN = asks.Owner(None, 0)
+_NO_LINK = names.LinkId(0)
+_RENEW = "renew"
 UNIX_PEER = "process "
 """How the peer of a Unix socket is called; no server id looks like it."""
 DOWNWARD_VERBS = frozenset({"status"})
@@ -96,6 +99,8 @@ class Shell:
         self._epoch = names.Epoch(boot, 0)
         self._refused: tuple[names.Version, names.Digest, intake.Refusal] | None = None
         self._said: acks.Verdict | None = None
+        self._papers = status.Papers()
+        self._now = 0.0
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -165,6 +170,7 @@ class Shell:
 
     def handle(self, event: Input, now: float) -> tuple[Output, ...]:
         """One input; see `propagation` for the order of acts."""
+        self._now = now
         outputs: list[Output] = []
         if isinstance(event, events.NodeInput):
             outputs += self._node_input(event, now)
@@ -180,6 +186,16 @@ class Shell:
         self._epoch = names.Epoch(boot, self._epoch.seq)
         self._said = None
         return self._say()
+
+    def shows(self, papers: status.Papers, now: float) -> tuple[Output, ...]:
+        """The certificate in use is this one now, or has run out."""
+        self._papers, self._now = papers, now
+        return self._say()
+
+    def takes(self, objects_: tuple[bytes, ...], now: float) -> tuple[Output, ...]:
+        """Signed objects that MIC sent along with an answer; taken like those of an offer."""
+        offer = messages.Offer(objects_, None)
+        return tuple(self._through(self.intake.offered(_NO_LINK, offer), now))
 
     def answer(
         self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
@@ -381,6 +397,9 @@ class Shell:
         if is_local and asked.verb in _LOCAL:
             done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
             return done + self._node_input(_LOCAL[asked.verb], now)
+        if is_local and asked.verb == _RENEW:
+            done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
+            return [*done, events.Renew(new_key=asked.data == b"new key")]
         return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
 
     def _overtake(self, data: bytes) -> list[Output]:
@@ -412,18 +431,41 @@ class Shell:
             parent="" if parent is None else f"{parent.server} {parent.address}:{parent.port}",
             stale_since_s=None if stale is None else now - stale,
             nodes=tuple(status.of_node(one) for _name, one in sorted(self.nodes.items())),
+            certificate_until=self._papers.until,
+            certificate_expired=self._papers.expired,
+            public_key=self._papers.public_key,
         )
 
     # --- the own ack ----------------------------------------------------------------------------------------------
 
     def _verdict(self) -> acks.Verdict:
+        content = self.content
         if self._refused is not None:
-            return acks.refused(*self._refused)
-        return acks.roll_up(self.content.version, self.content.digest, self.nodes, placed=self.placed)
+            found = acks.refused(*self._refused)
+        elif content.target is None:
+            found = acks.WAITS
+        else:
+            found = acks.roll_up(content.version, content.digest, self.nodes, placed=self.placed)
+        code, detail = (found.code, found.detail) if found.code else self._remark()
+        return msgspec.structs.replace(
+            found, code=code, detail=detail, holds=content.numbers, issuer=self._papers.issuer
+        )
+
+    def _remark(self) -> tuple[str, str]:
+        """What is to be said beside how far it is, where that is in order: code and sentence."""
+        if self._papers.expired:
+            return messages.EXPIRED, "its certificate has run out and is not renewed yet"
+        if self.intake.distrust:
+            return messages.REFUSES, f"its parent shows what does not verify: {self.intake.distrust}"
+        if self.subscriber.link is not None and self.subscriber.stale_since(self._now) is not None:
+            return messages.STALE, "no sign of life of MIC, or not what it speaks of"
+        return "", ""
 
     def _say(self) -> tuple[Output, ...]:
         """Tell the parent as soon as the truth has changed."""
-        if not self.crew.began or self.content.target is None:
+        own = self.admission
+        waits = own is not None and own.state is objects.AdmissionState.PARKED
+        if not self.crew.began or (self.content.target is None and not waits):
             return ()
         verdict = self._verdict()
         if verdict == self._said:

@@ -82,5 +82,11 @@ class RaiseBoot(msgspec.Struct, frozen=True):
     known: int
 
 
+class Renew(msgspec.Struct, frozen=True):
+    """Somebody of this machine wants another certificate now, for a new key where it says so."""
+
+    new_key: bool
+
+
 class AllStopped(msgspec.Struct, frozen=True):
     """Every node has ended; ServerShell may end too."""

@@ -25,7 +25,7 @@ from coordinator.host import disk, logs, settings
 from coordinator.propagation import asks, bodies, joining, messages, mirror, subscriber
 from coordinator.propagation import events as hop
 from coordinator.trust import authority, signing
-from nodeagent.servershell import core, events, outlook, window
+from nodeagent.servershell import core, events, outlook, renewing, window
 from nodeagent.supervision import leftovers, machine, spec
 
 _LOG = logs.Log("servershell")
@@ -92,6 +92,8 @@ class ServerShell:
         self._node_boots = boot * _BOOTS_PER_START
         self._window = window.Window(self._outlook)
         self._upward = upward.Upward(self._ask)
+        papers = (place.layout, place.ground, self.machine, self.driver)
+        self._renewing = renewing.Renewing(*papers, self._upward.ask)
         join = functools.partial(self._upward.ask, joining.JOIN)
         self._door = door.Door(self._shown, join, place.ground.clock)
         self._tasks: anyio.abc.TaskGroup
@@ -115,6 +117,7 @@ class ServerShell:
                 self.driver.feed(events.Begin())
                 tasks.start_soon(self._window.serve, self._layout.socket(window.SOCKET))
                 tasks.start_soon(self._listen)
+                tasks.start_soon(self._renewing.run)
                 tasks.start_soon(self._watch_driver)
                 ready()
                 await self._stopped.wait()
@@ -212,6 +215,8 @@ class ServerShell:
                 self.driver.act(self.machine.booted(self._book.raise_boot(known + 1)))
             case events.AllStopped():
                 self._stopped.set()
+            case events.Renew(new_key):
+                self._renewing.ask_now(new_key=new_key)
             case asks.Answered(number, code, data):
                 self._upward.answered(number, code, data)
             case hop.Accepted():

@@ -26,6 +26,18 @@ class NodeStatus(msgspec.Struct, frozen=True):
     roles: tuple[RoleStatus, ...]
 
 
+class Papers(msgspec.Struct, frozen=True):
+    """The certificate in use."""
+
+    issuer: str = ""
+    """Which CA it is of (`signing.root_id`)."""
+    public_key: str = ""
+    """PEM."""
+    until: float = 0.0
+    """Wall second at which it runs out."""
+    expired: bool = False
+
+
 class Status(msgspec.Struct, frozen=True):
     server: str
     site: str
@@ -41,6 +53,10 @@ class Status(msgspec.Struct, frozen=True):
     stale_since_s: float | None
     """Seconds ago of MIC's last sign of life where that is too long; None if all is well."""
     nodes: tuple[NodeStatus, ...]
+    certificate_until: float = 0.0
+    """Seconds since 1970; 0 where that is not known."""
+    certificate_expired: bool = False
+    public_key: str = ""
 
 
 _HEALTH = {
