@@ -15,7 +15,6 @@ from coordinator.host import lock, settings
 from coordinator.runtime import home, mic_store
 from coordinator.store import port
 from coordinator.store.backends.etcd import access
-from coordinator.store.backends.etcd import store as etcd
 from coordinator.tiers import seed
 
 FILE: Final = "store.json"
@@ -44,17 +43,6 @@ class MicStore(port.Store, Protocol):
         ...
 
     async def snapshot(self, target: pathlib.Path) -> int: ...
-
-
-class _LockedEtcd(etcd.EtcdStore):
-    """Held by this process alone on this server: MIC's lease takes a second holder here for its own past."""
-
-    held: lock.DirectoryLock | None = None
-
-    async def close(self) -> None:
-        await super().close()
-        if self.held is not None:
-            self.held.release()
 
 
 # --- the settings -----------------------------------------------------------------------------------------------------
@@ -116,15 +104,16 @@ async def open_store(
     used = load(here.root)
     if used is None:
         return await mic_store.open_store(layout.store, here, clock, random)
-    made = _LockedEtcd(
-        used, here.identity.cluster, clock, random, create=here.root.read(seed.FILE) is not None
+    from coordinator.store.backends.etcd import store as etcd  # noqa: PLC0415 an HTTP client, for those who need one
+
+    return etcd.EtcdStore(
+        used,
+        here.identity.cluster,
+        clock,
+        random,
+        create=here.root.read(seed.FILE) is not None,
+        held=await _held(layout.store),
     )
-    try:
-        made.held = await _held(layout.store)
-    except BaseException:
-        await made.close()
-        raise
-    return made
 
 
 async def _held(directory: pathlib.Path) -> lock.DirectoryLock:

@@ -53,13 +53,13 @@ def parse_address(text: str) -> Address:
     """Raises `UsageError`."""
     hint = "an address looks like etcd://10.1.0.1:2379,10.1.0.2:2379/tiercast"
     split = parse.urlsplit(text)
-    if split.scheme != SCHEME or split.query or split.fragment or "@" in split.netloc:
+    if split.scheme != SCHEME or "@" in split.netloc or any(one in text for one in "?# "):
         raise errors.UsageError(f"this is no address of an etcd cluster (got {text[:200]!r})", hint=hint)
     endpoints = tuple(_endpoint(word, hint) for word in split.netloc.split(","))
     if len(set(endpoints)) != len(endpoints):
         raise errors.UsageError(f"an endpoint is named twice (got {split.netloc[:200]!r})", hint=hint)
-    prefix = split.path.rstrip("/")
-    if not _PREFIX.fullmatch(prefix):
+    prefix = split.path.removesuffix("/")
+    if ".." in prefix or not _PREFIX.fullmatch(prefix):
         raise errors.UsageError(
             f"the keys need a prefix of plain words (got {split.path[:200]!r})",
             hint=f"{hint}; every system has a prefix of its own",

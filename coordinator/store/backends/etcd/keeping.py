@@ -272,7 +272,7 @@ async def _anybody(through: gateway.Gateway) -> tuple[members.Member, messages.S
     for _ in range(len(through.members)):
         member = through.members.now
         try:
-            return member, await through.members.look(member, LOCAL_S)
+            return member, await through.members.look(member, LOCAL_S, old_s=0)
         except (members.NotSentError, members.UnansweredError, members.RefusedError) as wrong:
             last = wrong.error
             through.members.failed(member)

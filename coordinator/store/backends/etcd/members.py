@@ -132,11 +132,11 @@ class Members:
             told = f"etcd at {member.endpoint} cannot be reached"
             raise NotSentError(errors.NoQuorumError(f"{told}: {_reason(wrong)}")) from None
 
-    async def look(self, member: Member, limit_s: float) -> messages.Status:
-        """Who it is. Raises `IdentityError`, `RefusedError` of `coordinator.errors`, and what `ask` raises."""
+    async def look(self, member: Member, limit_s: float, old_s: float = LOOKED_S) -> messages.Status:
+        """Who it is, as of at most `old_s` ago. Raises `IdentityError`, `RefusedError` of `coordinator.errors`, and what `ask` raises."""
         async with member.looking:
             now = self._clock.monotonic()
-            if member.looked is not None and now - member.looked[0] < LOOKED_S:
+            if member.looked is not None and now - member.looked[0] < old_s:
                 return member.looked[1]
             found = await self.ask(
                 member, messages.STATUS, b"{}", messages.Status, headers={}, limit_s=limit_s

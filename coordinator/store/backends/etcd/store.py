@@ -8,7 +8,7 @@ import asyncio
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from coordinator import effects, errors, limits, names
 from coordinator.store import commands, port
@@ -30,6 +30,12 @@ TIDY_EVERY: Final = 16  # large transactions between two looks at what is left o
 _SEND: Final = {True: gateway.Sending.REPEATABLE, False: gateway.Sending.ONCE}
 
 
+class Held(Protocol):
+    """What is let go once the store has closed."""
+
+    def release(self) -> None: ...
+
+
 class EtcdStore:
     """It is connected by its first use, and not before: etcd may come up later than its users."""
 
@@ -41,12 +47,14 @@ class EtcdStore:
         random: effects.Random,
         *,
         create: bool,
+        held: Held | None = None,
     ) -> None:
         self.gateway = gateway.Gateway(access.check(used), clock)
         self._access = used
         self._cluster = cluster
         self._random = random
         self._create = create
+        self._held = held
         self._opened: keeping.Opened | None = None
         self._opening = asyncio.Lock()
         self._watches: set[watching.EtcdWatch] = set()
@@ -116,9 +124,10 @@ class EtcdStore:
         self, at: keeping.Opened, txn: commands.Txn, asked: messages.Message, *, repeatable: bool
     ) -> port.TxnResult:
         answer = await self.gateway.call(messages.TXN, asked, messages.Txn, _SEND[repeatable])
-        if not answer.succeeded:
-            return transactions.known(answer, at.ours)
-        succeeded, done = transactions.branch(answer, txn)
+        outcome = transactions.outcome(answer, txn, at.ours)
+        if isinstance(outcome, port.TxnResult):
+            return outcome
+        succeeded, done = outcome
         operations = txn.success if succeeded else txn.failure
         revision = answer.header.revision
         responses = [
@@ -265,6 +274,8 @@ class EtcdStore:
             self._tidying.cancel()
             await asyncio.wait((self._tidying,))
         await self.gateway.close()
+        if self._held is not None:
+            self._held.release()
 
     async def __aenter__(self) -> Self:
         return self

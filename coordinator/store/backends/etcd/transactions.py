@@ -1,9 +1,10 @@
 """Our transactions in etcd's words, and its answers in ours.
 
-Pure. Every transaction is wrapped: outside stands what makes it ours (the guard's own revision, and that the request was
-not done before), inside the caller's own compares and branches. So a failed compare inside is an answer, and a failed one
-outside says which: the guard moved, the session is unknown, or the request is known and its outcome stands there.
-Law: what is done for a request, its record included, is done at one revision.
+Pure. What makes a transaction ours (the guard's own revision, and that the request was not done before) is compared together
+with the caller's own compares. Where one of them fails, the other branch looks which: the same without the caller's holds,
+then its own failure branch is done; or the guard moved, the session is unknown, or the request is known and its outcome stands there.
+Laws: what is done for a request, its record included, is done at one revision; a compare that fails raises no revision; the
+first put of every branch stands outermost, for etcd's quota looks no deeper.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from coordinator.store import commands, port
 from coordinator.store.backends.etcd import keys, large, messages
 
 MAX_OPERATIONS: Final = 128  # etcd's own --max-txn-ops; of each branch, less what stands around it
-COMPARES: Final = 120
+COMPARES: Final = 96
+WIDTH: Final = 60  # of the outermost branch; the rest of etcd's number is room for what is nested in it
 DONE, NOT_DONE = b"1", b"0"
 _INT64: Final = 2**63 - 1
 _RELATIONS: Final = {
@@ -65,58 +67,58 @@ def encoded(parted: large.Parted, ours: Ours) -> messages.Message:
             hint="make several transactions of it",
         )
     guard = keys.guard(ours.prefix)
-    compare = [compared(guard, commands.Target.MOD, commands.Relation.EQUAL, ours.guard_revision)]
-    done: list[messages.Message] = []
+    mine = [compared(guard, commands.Target.MOD, commands.Relation.EQUAL, ours.guard_revision)]
     asked = [ranged(guard)]
-    records: dict[bool, list[messages.Message]] = {True: [], False: []}
+    before: list[messages.Message] = []
+    records: list[list[messages.Message]] = [[], []]
     request = txn.request
     if request is not None:
         session, record = root.session(request.session), root.request(request.session, request.number)
-        compare.append(compared(record, commands.Target.CREATE, commands.Relation.EQUAL, 0))
-        compare.append(
+        mine.append(compared(record, commands.Target.CREATE, commands.Relation.EQUAL, 0))
+        mine.append(
             compared(session, commands.Target.VALUE, commands.Relation.LESS, settled(request.number + 1))
         )
         asked += [ranged(session), ranged(record)]
-        done.append(_settling(root, request))
-        records = {True: [put(record, DONE)], False: [put(record, NOT_DONE)]}
-    bodies = {
-        True: _branch(txn.success, parted, root, records[True]),
-        False: _branch(txn.failure, parted, root, records[False]),
+        before = [_settling(root, request)]
+        records = [[put(record, DONE)], [put(record, NOT_DONE)]]
+    compare = [*mine, *(_compare(root, one) for one in txn.compare)]
+    room = MAX_OPERATIONS - max(len(compare), WIDTH + 2)
+    success = [*before, *outermost(_branch(txn.success, parted, root, records[0]), room)]
+    failure = [*before, *nested(_branch(txn.failure, parted, root, records[1]), room - 2)]
+    return {
+        "compare": compare,
+        "success": success,
+        "failure": [*asked, {"request_txn": {"compare": mine, "success": failure}}],
     }
-    inner = [_compare(root, one) for one in txn.compare]
-    room = MAX_OPERATIONS - max(len(compare), len(done) + 1)
-    floor = max(len(inner), *(_width(body, room) for body in bodies.values()))
-    branches = {word: nested(bodies[at], room, floor) for word, at in _BRANCHES}
-    done.append({"request_txn": {"compare": inner, **branches}})
-    return {"compare": compare, "success": done, "failure": asked}
 
 
-_BRANCHES: Final = (("success", True), ("failure", False))
+def outermost(operations: list[messages.Message], room: int) -> list[messages.Message]:
+    """The same operations in the same order; where they are too many, the first and groups of the others."""
+    if len(operations) <= WIDTH:
+        return operations
+    return [operations[0], *_grouped(operations[1:], WIDTH - 1, room)]
 
 
-def nested(operations: list[messages.Message], room: int, floor: int = 0) -> list[messages.Message]:
+def nested(operations: list[messages.Message], room: int) -> list[messages.Message]:
     """The same operations in the same order, in transactions within transactions where they are too many for one.
 
-    What a level holds, at least `floor`, is taken off the room of those below it. Raises `TooLargeError`.
+    What a level holds is taken off the room of those below it. Raises `TooLargeError`.
     """
     if len(operations) <= room:
         return operations
-    groups = room // 2
-    below = room - max(groups, floor)
-    if groups < 2 or below < 1:
+    return _grouped(operations, room // 2, room - room // 2)
+
+
+def _grouped(operations: list[messages.Message], groups: int, room: int) -> list[messages.Message]:
+    if groups < 2:
         raise errors.TooLargeError(
             "too many operations for one transaction of etcd", hint="make several transactions of it"
         )
     size = -(-len(operations) // groups)
     return [
-        {"request_txn": {"success": nested(operations[at : at + size], below)}}
+        {"request_txn": {"success": nested(operations[at : at + size], room)}}
         for at in range(0, len(operations), size)
     ]
-
-
-def _width(operations: list[messages.Message], room: int) -> int:
-    """How many stand side by side on the level itself."""
-    return len(operations) if len(operations) <= room else room // 2
 
 
 def put(key: bytes, value: bytes, lease: int = 0) -> messages.Message:
@@ -192,8 +194,24 @@ def _settling(root: keys.Root, request: commands.RequestId) -> messages.Message:
 # --- answered -----------------------------------------------------------------------------------------------------------
 
 
+def outcome(
+    answer: messages.Txn, txn: commands.Txn, ours: Ours
+) -> tuple[bool, tuple[messages.Done, ...]] | port.TxnResult:
+    """Whether the caller's compares held, and what came of each operation of that branch; or what was known before.
+
+    Raises `RefusedError` where the guard has moved, `UnknownOutcomeError`.
+    """
+    if answer.succeeded:
+        return True, _operations(answer, txn, len(txn.success))
+    inner = answer.responses[-1].response_txn
+    assert inner is not None, "the caller's failure branch stands last"
+    if inner.succeeded:
+        return False, _operations(inner, txn, len(txn.failure))
+    return known(answer, ours)
+
+
 def known(answer: messages.Txn, ours: Ours) -> port.TxnResult:
-    """What a refused outer compare says. Raises `RefusedError`, `UnknownOutcomeError`."""
+    """Why it was not done. Raises `RefusedError`, `UnknownOutcomeError`."""
     found = [one.response_range.kvs for one in answer.responses if one.response_range is not None]
     guard = found[0]
     if not guard or guard[0].mod_revision != ours.guard_revision:
@@ -209,13 +227,11 @@ def known(answer: messages.Txn, ours: Ours) -> port.TxnResult:
     raise errors.UnknownOutcomeError("the outcome of this request was forgotten")
 
 
-def branch(answer: messages.Txn, txn: commands.Txn) -> tuple[bool, tuple[messages.Done, ...]]:
-    """Whether the caller's compares held, and what came of each operation of that branch."""
-    inner = answer.responses[-1].response_txn
-    assert inner is not None, "the caller's transaction stands last"
-    first = 0 if txn.request is None else 1  # its record stands before them, what is held by them behind
-    count = len(txn.success if inner.succeeded else txn.failure)
-    return inner.succeeded, tuple(_flat(inner.responses)[first : first + count])
+def _operations(answer: messages.Txn, txn: commands.Txn, count: int) -> tuple[messages.Done, ...]:
+    """Without what stands before them (what was settled, the record) and behind them (what is held)."""
+    own = answer.responses if txn.request is None else answer.responses[1:]
+    first = 0 if txn.request is None else 1
+    return tuple(_flat(own)[first : first + count])
 
 
 def _flat(responses: Sequence[messages.Done]) -> list[messages.Done]:
