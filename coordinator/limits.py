@@ -113,6 +113,10 @@ AUDIT_ENTRY_BYTES = 1024  # with the above: the audit never takes more than 10 M
 AUDIT_PAGE = 500
 AUDIT_LOOKED_AT = 2_000  # entries passed over for one answer, about 20 ms
 
+KV_ETCD_ANSWER_BYTES = 16 * 1024 * 1024  # etcd's API has no pages; what is larger is refused
+KV_ETCD_WATCHES = 1000  # over one stream
+KV_ETCD_STREAMS = 1000  # requests and streams at once, over all connections
+
 LOCAL_WATCHERS = 2048  # programs that look at their server's own view; a descriptor and about 12 KiB each
 
 # HTTP.

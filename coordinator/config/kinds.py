@@ -25,6 +25,8 @@ class MicParams(role.Params, frozen=True):
     """Where MIC serves its children."""
 
     port: Port = limits.PORT_MIC
+    etcd_port: Port | None = None
+    """Where the active one answers etcd's v3 API over the users' keys; none: it does not."""
 
 
 class IcParams(role.Params, frozen=True):

@@ -15,7 +15,7 @@ from coordinator.config import kinds
 from coordinator.hop import door, driver
 from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import joining
-from coordinator.runtime import engine, home, saving, store_socket
+from coordinator.runtime import engine, etcd_api, home, saving, store_socket
 from coordinator.tiers import desk, mic, office, permissions, seed, standby, standing, taking
 from coordinator.trust import authority
 
@@ -51,6 +51,7 @@ class MicRole:
         self._running: _Running | None = None
         self._store: engine.MicStore | None = None
         self._driver: driver.Driver | None = None
+        self._etcd: etcd_api.Closing | None = None
         self._waits = role.Report(role.Health.PROGRESSING, "starting", "not in office yet")
         self._met = False
         """There was a quorum once."""
@@ -89,8 +90,7 @@ class MicRole:
             await running.mic.drain()
             running.driver.act(home.farewell(running.mic.at.master.publisher, "MIC stops"))
         with anyio.CancelScope(shield=True):
-            if self._driver is not None:
-                await self._driver.close("MIC stops")
+            await self._silence("MIC stops")
             if running is not None and running.mic.at.office is not None:
                 await _released(running.mic.at.office)
             if self._store is not None:
@@ -167,6 +167,7 @@ class MicRole:
         await self._silence("this MIC comes into office")
         made = driver.Driver(served.machine, here.ground(context), served.perform)
         await self._listen(made, functools.partial(served.answered, joining.JOIN, permissions.DOOR))
+        self._etcd = await etcd_api.listen(served, self._context, self._params, self._authority)
         self._running = _Running(served, made)
         served.attach(made.act)
         made.start()
@@ -182,6 +183,9 @@ class MicRole:
         return door.Shown(self._home.identity, content.trust.content.roots)
 
     async def _silence(self, reason: str) -> None:
+        etcd, self._etcd = self._etcd, None
+        if etcd is not None:
+            await etcd.close()
         if self._driver is not None:
             with anyio.CancelScope(shield=True):
                 await self._driver.close(reason)

@@ -39,7 +39,8 @@ def _port(params: Any) -> tuple[int, ...]:  # noqa: ANN401 the type's own params
 
 
 def _mic_ports(params: Any) -> tuple[int, ...]:  # noqa: ANN401 as above
-    return (params.port, limits.PORT_RAFT)
+    etcd = () if params.etcd_port is None else (params.etcd_port,)
+    return (params.port, limits.PORT_RAFT, *etcd)
 
 
 def _stateful(_params: role.Params) -> bool:

@@ -166,7 +166,7 @@ async def txn(at: desk.Desk, caller: desk.Caller, asked: asked_of.Txn) -> asked_
         tuple(_operation(access, one, asked.encoding) for one in asked.failure),
     )
     check(branches)
-    await _bounded(access, branches)
+    await bounded(access, branches)
     request = f"{access.holder}\0{asked.request}" if asked.request else ""
     result = await access.space.commit(branches, request)
     operations = asked.success if result.succeeded else asked.failure
@@ -200,7 +200,7 @@ def check(branches: kv_space.Branches) -> None:
     commands.check(commands.Txn(branches.compare, branches.success, branches.failure))
 
 
-async def _bounded(access: Access, branches: kv_space.Branches) -> None:
+async def bounded(access: Access, branches: kv_space.Branches) -> None:
     """Leases are the users' own, and no delete is so large that the store would stand still for it."""
     for one in (*branches.success, *branches.failure):
         match one:

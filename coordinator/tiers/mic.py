@@ -8,7 +8,8 @@ its picture of the store doubtful ends it, and the next one reads the store anew
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -44,6 +45,7 @@ _LOG = logs.Log("mic")
 
 
 Act = Callable[[Iterable[object]], None]
+_Answer = TypeVar("_Answer")
 
 
 class _Noticing:
@@ -278,6 +280,22 @@ class Mic:
             call = msgspec.msgpack.decode(data, type=requests.Call)
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
             raise errors.ProtocolError(f"the request cannot be read: {wrong}") from wrong
+        async def act(at: desk.Desk, caller: desk.Caller) -> msgspec.Struct:
+            known = requests.Verb(verb)
+            if known is requests.Verb.WHOAMI:
+                return library.whoami(at, caller.person)
+            return await verbs.VERBS[known](at, caller, call.body)
+
+        return await self.on_behalf(call, verb, act, over)
+
+    async def on_behalf(
+        self,
+        call: requests.Call,
+        verb: str,
+        act: Callable[[desk.Desk, desk.Caller], Awaitable[_Answer]],
+        over: str | None = messages.ChildKind.WS,
+    ) -> _Answer:
+        """Do it for whoever shows the token, if the table allows it; a refusal is remembered. Raises `TiercastError`."""
         caller = desk.Caller("", call.source, verb[:64], call.request_id)
         mutates = False
         try:
@@ -287,9 +305,7 @@ class Mic:
             master = self.at.master_domain
             caller = msgspec.structs.replace(caller, name=person.called(master), person=person)
             permissions.check(person, known, master)
-            if known is requests.Verb.WHOAMI:
-                return library.whoami(self.at, person)
-            return await verbs.VERBS[known](self.at, caller, call.body)
+            return await act(self.at, caller)
         except errors.TiercastError as error:
             await self._refused(caller, error, mutates=mutates)
             raise

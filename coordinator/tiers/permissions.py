@@ -95,7 +95,7 @@ def proven(verb: str, over: str | None) -> requests_joining.Proven | None:
     return known
 
 
-def row(verb: str, over: messages.ChildKind | None) -> tuple[requests.Verb, Row]:
+def row(verb: str, over: str | None) -> tuple[requests.Verb, Row]:
     """The row of a verb as it came in over a child's link. Raises `NotFoundError`, `NotAllowedError`."""
     try:
         known = requests.Verb(verb)

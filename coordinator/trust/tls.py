@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterable, Sequence
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from coordinator import errors, names
 from coordinator.trust import authority, certificates, peers
@@ -88,6 +89,15 @@ def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> pe
         raise errors.IdentityError(f"the peer is of another cluster (got {found_cluster}, have {cluster})")
     expired = certificate.not_valid_after_utc.timestamp() < wall_s
     return peers.PeerIdentity(server_id, found_cluster, expired, key)
+
+
+def identified_pem(pem: bytes, cluster: names.ClusterId, wall_s: float) -> peers.PeerIdentity:
+    """As `identified`, of a certificate as text. Raises `IdentityError`."""
+    try:
+        der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    except certificates.UNREADABLE as wrong:
+        raise errors.IdentityError("the peer shows no certificate that can be read") from wrong
+    return identified(der, cluster, wall_s)
 
 
 def _hop_context(
