@@ -32,7 +32,7 @@ async def write(store: stockstore.StockStore, first: int) -> None:
 
 async def main() -> None:
     directory, start = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    store = await stockstore.open_store(directory, logCompactionMinEntries=COMPACT_ENTRIES)
+    store = await stockstore.open_store(directory, useFork=True, logCompactionMinEntries=COMPACT_ENTRIES)
     await asyncio.gather(*(write(store, start + at) for at in range(storewriter.TASKS)))
 
 

@@ -42,6 +42,9 @@ HOLES: Final = {
     "test_a_store_with_other_members_is_not_opened": (
         "who is a member stands in the settings alone: one of three, opened alone, acknowledges alone"
     ),
+    "test_an_empty_disk_is_no_member": (
+        "a member is its address: with an empty disk it is back as the same voter, having forgotten how it voted"
+    ),
     # Single messages.
     "test_a_repeated_old_message_does_not_cut_what_was_committed": (
         "every append cuts all that follows it: a repeated old one cut committed entries, and the member then voted "

@@ -22,6 +22,8 @@ class Side(NamedTuple):
     """Opens it, or makes it where there is nothing; a `port.Store`."""
     one_of_three: Callable[[pathlib.Path], Awaitable[None]]
     """Makes a member of three there, and leaves it."""
+    as_member: Callable[[pathlib.Path], Awaitable[None]]
+    """Starts the member of three that was made there, and stops it."""
     snapshot: Callable[[Any], Awaitable[None]]
     journal: str
     """The names of the journal's files, as a pattern."""
@@ -50,8 +52,18 @@ async def open_raft(directory: pathlib.Path) -> raft.RaftStore:
     return await storewriter.opened(directory, create=not directory.exists())
 
 
+def three(directory: pathlib.Path) -> storegroup.Group:
+    return storegroup.Group(directory.parent, (directory.name, "m2", "m3"))
+
+
 async def raft_of_three(directory: pathlib.Path) -> None:
-    await storegroup.Group(directory.parent, (directory.name, "m2", "m3")).make()
+    await three(directory).make()
+
+
+async def raft_member(directory: pathlib.Path) -> None:
+    group = three(directory)
+    await group.open(directory.name)
+    await group.close()
 
 
 async def stock_of_three(directory: pathlib.Path) -> None:
@@ -113,6 +125,7 @@ SIDES: Final[Mapping[str, Side]] = {
     "raft": Side(
         opening=open_raft,
         one_of_three=raft_of_three,
+        as_member=raft_member,
         snapshot=raft_snapshot,
         journal="journal-*",
         program="tests.storewriter",
@@ -124,6 +137,7 @@ SIDES: Final[Mapping[str, Side]] = {
     "pysyncobj": Side(
         opening=stockstore.open_store,
         one_of_three=stock_of_three,
+        as_member=stock_of_three,  # it makes what is not there
         snapshot=stock_snapshot,
         journal="journal*",
         program="tests.stockwriter",
@@ -141,11 +155,19 @@ async def put(store: port.Store, key: bytes, value: bytes = b"") -> port.TxnResu
 
 async def refused(side: Side, directory: pathlib.Path) -> errors.TiercastError | None:
     """Why the store there is not opened; None if it is."""
+
+    async def act() -> None:
+        await (await side.opening(directory)).close()
+
+    return await refusal(act())
+
+
+async def refusal(act: Awaitable[None]) -> errors.TiercastError | None:
+    """What it raises for what it found on the disk; None if it does not."""
     try:
-        store = await side.opening(directory)
+        await act
     except (errors.DamagedError, errors.IdentityError, errors.NotFoundError) as error:
         return error
-    await store.close()
     return None
 
 

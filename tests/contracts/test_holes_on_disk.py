@@ -142,3 +142,13 @@ async def test_a_store_with_other_members_is_not_opened(side: str, tmp_path: pat
     await one.one_of_three(tmp_path / "m1")
     with holes.decisive():
         assert isinstance(await stores.refused(one, tmp_path / "m1"), errors.IdentityError)
+
+
+async def test_an_empty_disk_is_no_member(side: str, tmp_path: pathlib.Path) -> None:
+    one = stores.SIDES[side]
+    await one.one_of_three(tmp_path / "m1")
+    assert await stores.refusal(one.as_member(tmp_path / "m1")) is None
+    for path in (tmp_path / "m1").iterdir():
+        path.unlink()
+    with holes.decisive():
+        assert isinstance(await stores.refusal(one.as_member(tmp_path / "m1")), errors.NotFoundError)

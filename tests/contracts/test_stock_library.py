@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import threading
 
 import pysyncobj
 import pytest
@@ -24,3 +25,10 @@ def test_every_hole_has_its_test() -> None:
     files = pathlib.Path(__file__).parent.glob("test_holes_*.py")
     tests = set(re.findall(r"def (test_\w+)\(", "".join(path.read_text() for path in files)))
     assert tests == set(holes.HOLES)
+
+
+@pytest.mark.anyio
+async def test_it_runs_in_the_thread_of_the_test(tmp_path: pathlib.Path) -> None:
+    before = threading.active_count()
+    async with await stockstore.open_store(tmp_path / "store"):
+        assert threading.active_count() == before
