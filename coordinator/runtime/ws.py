@@ -144,4 +144,4 @@ def _on_master_site(context: role.Context) -> bool:
     if not body:
         return True
     site = model.decode(body).sites.get(context.site)
-    return site is not None and site.type == "master"
+    return site is not None and site.type != "communication"
