@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bench.demo import show, world
+    from bench.demo import engine, show, world
 
 FAILED = 1
 INTERRUPTED = 130
@@ -19,23 +19,24 @@ INTERRUPTED = 130
 @click.option("--keep", is_flag=True, help="Keep it running until Ctrl-C, and say how to look at it.")
 @click.option(
     "--store",
-    type=click.Choice(["raft"]),
+    type=click.Choice(["raft", "etcd", "etcd3"]),
     default="raft",
     show_default=True,
-    help="The engine of the coordinator's store.",
+    help="The engine of the coordinator's store: its own, or a private etcd of one or three members.",
 )
-def demo(keep: bool, store: str) -> int:  # noqa: ARG001 there is one engine so far
+def demo(keep: bool, store: str) -> int:
     """Two sites of three servers on this machine: apply, change, cut one site off, and see it catch up.
 
     Everything lives below one temporary directory that is gone at the end. Exits with 0 only if all of it was seen.
     """
-    from bench.demo import footing, show, world  # noqa: PLC0415 only this command needs them
+    from bench.demo import engine, footing, show, world  # noqa: PLC0415 only this command needs them
 
-    footing.check()
+    kind = engine.Kind(store)
+    footing.check(kind)
     shown = show.Show()
     try:
         with _terminable(), world.World() as at:
-            closing = _told(at, shown, keep=keep)
+            closing = _told(at, shown, kind, keep=keep)
     except KeyboardInterrupt:
         shown.say("interrupted: everything that ran is ended, the temporary directory is gone")
         return INTERRUPTED
@@ -45,13 +46,15 @@ def demo(keep: bool, store: str) -> int:  # noqa: ARG001 there is one engine so 
     return 0
 
 
-def _told(at: "world.World", shown: "show.Show", *, keep: bool) -> str:
+def _told(at: "world.World", shown: "show.Show", kind: "engine.Kind", *, keep: bool) -> str:
     """The closing line; empty where something was not seen."""
-    from bench.demo import editions, figures, observe, steps, story, tree  # noqa: PLC0415 as above
+    from bench.demo import editions, engine, figures, observe, steps, story, tree  # noqa: PLC0415 as above
 
-    shown.say(f"two sites of three servers on this machine, below {at.root}")
+    shown.say(
+        f"two sites of three servers on this machine, below {at.root}; the store's engine is {engine.told(kind)}"
+    )
     try:
-        told = story.Story(at, shown)
+        told = story.Story(at, shown, kind)
         for step in steps.STEPS:
             step(told)
         tree.show(told, editions.CORRECTED.revision)

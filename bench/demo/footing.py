@@ -3,13 +3,14 @@
 import pathlib
 import socket
 
-from bench.demo import editions, observe, place
+from bench.demo import editions, engine, observe, place
 from coordinator import errors, limits
 
 
-def check() -> None:
-    """Raises `InUseError` where an address or port that the demo needs cannot be had."""
-    endpoints = sorted(needed())
+def check(kind: engine.Kind = engine.Kind.RAFT) -> None:
+    """Raises `InUseError` where an address or port that the demo needs cannot be had, `NotFoundError` without the engine."""
+    engine.check(kind)
+    endpoints = sorted(needed() | engine.endpoints(kind))
     refused = {endpoint: reason for endpoint in endpoints if (reason := _refusal(endpoint))}
     if not refused:
         return

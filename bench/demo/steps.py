@@ -4,7 +4,7 @@ import json
 import time
 from typing import Any
 
-from bench.demo import editions, fates, observe, place, story, sweeping
+from bench.demo import editions, engine, fates, observe, place, story, sweeping
 from bench.demo.observe import UnseenError
 from coordinator import limits
 
@@ -15,10 +15,15 @@ NORTH = [server.name for server in place.of_site(story.NORTH)]
 def begin(at: story.Story) -> None:
     """The first server, from nothing."""
     first = place.FIRST
-    with at.show.step(f"one server, {first.name}: `server init`, `server run`"):
+    told = engine.words(at.engine)
+    with at.show.step(
+        f"one server, {first.name}: `server init{''.join(f' {one}' for one in told)}`, `server run`"
+    ):
+        engine.start(at.world, at.engine)
+        at.until(lambda: engine.leads(at.engine), "etcd has a leader")
         words = ["--name", first.name, "--address", first.address, "--site", first.site]
         words += ["--master-domain", "acme", "--dir", str(at.world.directory(first.name))]
-        at.run("server", "init", *words)
+        at.run("server", "init", *words, *told)
         at.world.start(first.name)
         at.until(lambda: _status(at), "the API answers")
         at.hold(place.MIC)
@@ -178,6 +183,7 @@ def stop(at: story.Story) -> None:
         for running, words in [(at.world.begin(*words), words) for words in asked]:
             story.good(at.world.ended(running, words, begun))
         statuses = at.world.ends()
+        at.world.end_beside()
         left = sweeping.belonging(at.world.root)
         if left or any(statuses.values()):
             raise UnseenError(f"all was to end in order (got exit statuses {statuses}, left {left})")

@@ -8,7 +8,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
-from bench.demo import editions, observe, place, show, world
+from bench.demo import editions, engine, observe, place, show, world
 from bench.demo.observe import UnseenError
 
 READY_S = 30.0
@@ -20,8 +20,9 @@ NORTH = "north"
 class Story:
     """One run of the demo."""
 
-    def __init__(self, at: world.World, shown: show.Show) -> None:
+    def __init__(self, at: world.World, shown: show.Show, kind: engine.Kind = engine.Kind.RAFT) -> None:
         self.world = at
+        self.engine = kind
         self.show = shown
         self.programs: editions.Programs = {}
         self.processes: dict[str, observe.Process] = {}

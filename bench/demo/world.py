@@ -52,6 +52,8 @@ class World:
         self.root = pathlib.Path(tempfile.mkdtemp(prefix=PREFIX))
         self.context_file = self.root / "contexts.yaml"
         self.shells: dict[str, subprocess.Popen[bytes]] = {}
+        self.beside: list[subprocess.Popen[bytes]] = []
+        """What runs for the servers and is none of theirs."""
         self._waiting: list[subprocess.Popen[str]] = []
         self._environment = {
             "PATH": os.defpath,
@@ -133,6 +135,31 @@ class World:
                 start_new_session=True,
             )
 
+    def launch(self, name: str, argv: list[str]) -> None:
+        """Run a program beside the servers."""
+        with self.log(name).open("ab") as log:
+            self.beside.append(
+                subprocess.Popen(
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    cwd=self.root,
+                    start_new_session=True,
+                )
+            )
+
+    def end_beside(self) -> list[int]:
+        """End what was launched; the exit statuses. Raises `UnseenError` where one does not end."""
+        beside, self.beside = self.beside, []
+        for running in beside:
+            running.terminate()
+        try:
+            return [running.wait(COMMAND_S) for running in beside]
+        except subprocess.TimeoutExpired:
+            raise observe.UnseenError("a program beside the servers does not end") from None
+
     def cut_power(self, names: list[str]) -> int:
         """Kill all that runs on these servers at once, ServerShells first so that none starts anything anew."""
         killed = 0
@@ -173,6 +200,7 @@ class World:
         started: list[subprocess.Popen[str] | subprocess.Popen[bytes]] = [
             *self._waiting,
             *self.shells.values(),
+            *self.beside,
         ]
         for running in started:
             with contextlib.suppress(ProcessLookupError):
