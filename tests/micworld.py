@@ -16,12 +16,13 @@ from coordinator.propagation import events, messages, mirror, objects
 from coordinator.store import commands, port
 from coordinator.store.backends import memory
 from coordinator.tiers import asking, desk, mic, requests, seed, standing, taking
-from coordinator.trust import authority, tokens
+from coordinator.trust import authority, passwords, tokens
 from tests import builders
 
 CLUSTER = names.ClusterId("acme")
 FIRST = names.ServerId("id-c1")
 C1 = names.ServerName("c1")
+CHEAP = passwords.Cost(memory_kib=8, passes=1)
 DEADLINE_S = 10.0
 
 
@@ -178,7 +179,7 @@ class World:
 
     @property
     def means(self) -> desk.Means:
-        return desk.Means(CLUSTER, FIRST, C1, self.authority, catalogue, self.clock, self.random)
+        return desk.Means(CLUSTER, FIRST, C1, self.authority, catalogue, self.clock, self.random, CHEAP)
 
     async def open(self) -> tuple[mic.Mic, Tree]:
         remembered = taking.Memory(standing.HighWater(self.disk), self.seed, self.ledger)
@@ -203,7 +204,7 @@ class World:
         self.requests += 1
         token, request = how.get("token", self.token.text), how.get("request", f"q{self.requests}")
         body = b"{}" if asked is None else msgspec.json.encode(asked)
-        call = msgspec.msgpack.encode(requests.Call(token, "10.9.9.9", request, body))
+        call = msgspec.msgpack.encode(requests.Call(token, how.get("source", "10.9.9.9"), request, body))
         over = how.get("over", messages.ChildKind.WS)
         code, data = await served.answered(verb, over, call)
         return code, msgspec.json.decode(data)

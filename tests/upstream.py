@@ -6,7 +6,7 @@ import msgspec
 
 from coordinator import names
 from coordinator.tiers import requests, requests_joining
-from tests import upstream_kv, upstream_looking
+from tests import upstream_kv, upstream_looking, upstream_people
 
 ACTIVE = names.Version(1, 42)
 DIGEST = "d" * 64
@@ -167,6 +167,7 @@ GOOD: dict[str, Any] = {
     requests.Verb.ACCEPT: requests_joining.Seat("5e6f7a8b9c0d1e2f", "n9", "parked"),
     requests.Verb.EXPEL: requests_joining.Seat("5e6f7a8b9c0d1e2f", "n2", "expelled", "north"),
     requests.Verb.WHOAMI: requests.Who("admin", "administrator", "cluster"),
+    **upstream_people.GOOD,
 }
 
 

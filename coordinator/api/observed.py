@@ -45,7 +45,7 @@ class Observed:
         """Every request ends here once."""
         resource = request.match_info.route.resource
         known = resource.canonical if resource is not None else "unknown"
-        method = request.method if request.method in {"GET", "HEAD", "POST"} else "other"
+        method = request.method if request.method in {"GET", "HEAD", "POST", "DELETE"} else "other"
         self._requests.labels(method, known, str(response.status)).inc()
         self._seconds.labels(known).observe(span_s)
         _LOG.info(

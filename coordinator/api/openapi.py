@@ -31,6 +31,13 @@ _ABOUT_QUERY = {
     "revision": "Of the store: as of it, or from it on.",
     "keys_only": "No values.",
     "encoding": "base64, where keys and values are no text.",
+    "domain": "Of this domain alone.",
+    "person": "Of this person alone.",
+    "oldest_first": "Oldest first, above `after`; else newest first, below `before`.",
+    "since": "Not older than this: a span such as 2h.",
+    "who": "Of this person alone, as the audit names them.",
+    "verb": "Of this verb alone, such as cfg.apply.",
+    "outcome": "ok, refused (whatever is not ok), or a code.",
 }
 
 

@@ -4,10 +4,21 @@ Law: whatever is reachable by HTTP has a row here; a verb of MIC without a row, 
 The permission is what a person needs; MIC alone decides, by the token.
 """
 
-from coordinator.api import routes_configuration, routes_joining, routes_kv, routes_looking, routing
+from coordinator.api import (
+    routes_configuration,
+    routes_joining,
+    routes_kv,
+    routes_looking,
+    routes_people,
+    routing,
+)
 
 ROUTES: tuple[routing.Route, ...] = (
-    routes_configuration.ROUTES + routes_joining.ROUTES + routes_kv.ROUTES + routes_looking.ROUTES
+    routes_configuration.ROUTES
+    + routes_joining.ROUTES
+    + routes_kv.ROUTES
+    + routes_looking.ROUTES
+    + routes_people.ROUTES
 )
 
 OPEN = {

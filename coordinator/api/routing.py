@@ -34,6 +34,7 @@ class Body(enum.Enum):
     NONE = 0
     SMALL = SMALL_BODY_BYTES
     VALUES = VALUES_BODY_BYTES
+    DOMAIN = limits.DOMAIN_FILE_BYTES
     DOCUMENT = limits.HTTP_BODY_BYTES
 
 

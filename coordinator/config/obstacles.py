@@ -1,4 +1,4 @@
-"""The rules of change D1-D10: what stands between one live document and the next, found and named.
+"""The rules of change D1-D11: what stands between one live document and the next, found and named.
 
 One function per rule, each reading a `pair.Pair`; none of them knows of overrides or verdicts (that is `transition`).
 Law: an obstacle is found relative to the two documents and the state of the world given, never by memory.
@@ -12,8 +12,8 @@ import msgspec
 from coordinator import names
 from coordinator.config import expansion, kinds, pair, topology
 
-Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10"]
-RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10")
+Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11"]
+RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11")
 NOT_OVERRIDABLE: frozenset[str] = frozenset({"D8"})
 
 Steps = tuple[str, ...]
@@ -168,6 +168,23 @@ def _entities(between: pair.Pair) -> Iterator[Obstacle]:
         )
 
 
+def _inhabited_domains(between: pair.Pair) -> Iterator[Obstacle]:
+    for domain in sorted(between.old.document.domains.keys() - between.new.document.domains.keys()):
+        inside = between.inhabited.get(domain)
+        if not inside or domain == between.old.document.general.master_domain:
+            continue
+        yield Obstacle(
+            "D11",
+            domain,
+            f"the domain {domain} would go, with {inside} in it; none of them could log in any more",
+            (
+                f"keep a copy: tiercast domains export {domain} -o FILE",
+                f"take them out: tiercast admin remove NAME --domain {domain}, tiercast domains detach NAME --domain {domain}",
+                "then apply this document",
+            ),
+        )
+
+
 def _master_domain(between: pair.Pair) -> Iterator[Obstacle]:
     old = between.old.document.general.master_domain
     new = between.new.document.general.master_domain
@@ -237,6 +254,7 @@ _CHECKS: tuple[Callable[[pair.Pair], Iterator[Obstacle]], ...] = (
     _ids,
     _entities,
     _master_domain,
+    _inhabited_domains,
     _other_site,
     _last_ic,
     _twice,

@@ -27,6 +27,8 @@ class Pair(msgspec.Struct, frozen=True):
     """Servers that may still run the old document and are not there to say otherwise."""
     members: frozenset[names.ServerName] | None
     attached: Mapping[names.RoleName, tuple[str, ...]]
+    inhabited: Mapping[str, str]
+    """By domain who and what is kept in it, in words."""
 
 
 def renamed_sites(

@@ -26,6 +26,8 @@ class Live(msgspec.Struct, frozen=True):
     """Those that still hold it and have not acked `released`."""
     attached: Mapping[names.RoleName, tuple[str, ...]] = {}
     """Domain entities attached to its roles, for D7."""
+    inhabited: Mapping[str, str] = {}
+    """By domain who and what is kept in it, in words, for D11."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -122,6 +124,7 @@ def _found(
             silent=world.absent - world.unenrolled if index == 0 else live.servers,
             members=members,
             attached=live.attached,
+            inhabited=live.inhabited,
         )
         for obstacle in obstacles.obstacles(between):
             told = (

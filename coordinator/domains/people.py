@@ -1,19 +1,22 @@
-"""People and their tokens over the store's port: who asks, and how much they may.
+"""People, programs and their tokens as they stand in the store: who asks, and how much they may.
 
-For now one administrator, whose token `server init` makes; people of several domains come with their own commands.
-Law: of a token only the hash is kept, and a caller without a valid one is nobody.
+Below `/domains/people/<domain>/<name>` stands who there is, below `/domains/tokens/<id>` what lets somebody in.
+Laws: of a token only the hash is kept, and a caller without a valid one is nobody; a token never allows more than its
+person may now, so that whoever is removed or given a lesser role has it at once everywhere.
 """
 
 import enum
 
 import msgspec
 
-from coordinator import errors
+from coordinator import errors, limits
 from coordinator.domains import scopes
 from coordinator.store import port
 from coordinator.trust import tokens
 
 TOKENS = b"/domains/tokens/"
+PEOPLE = b"/domains/people/"
+ENTITIES = b"/domains/entities/"
 FIRST_NAME = "admin"
 
 Scopes = tuple[scopes.Scope, ...]
@@ -31,6 +34,15 @@ class Rank(enum.IntEnum):
         return self.name.lower()
 
 
+def rank(word: str) -> Rank:
+    """Raises `UsageError`."""
+    for one in Rank:
+        if one.word == word:
+            return one
+    have = ", ".join(one.word for one in Rank)
+    raise errors.UsageError(f"there is no such role of a person (got {word[:40]!r}, have {have})")
+
+
 class Person(msgspec.Struct, frozen=True):
     """Somebody known, by the token they showed."""
 
@@ -42,14 +54,52 @@ class Person(msgspec.Struct, frozen=True):
     domain: str = ""
     scopes: Scopes = ()
     """What the token was narrowed to; none: all that the rank allows."""
+    first: bool = False
+    """Known by the one-time secret of `server init`, and nobody in particular yet."""
+    expires: float = 0.0
+    """Of the token, wall seconds; 0: never."""
 
     def called(self, master: str) -> str:
         """The name that nobody else has: those of the master domain go without it."""
-        return self.name if self.domain in {master, ""} else f"{self.name}@{self.domain}"
+        return called(self.name, self.domain, master)
 
 
 NOBODY = Person("", Rank.VIEWER, "")
-"""For what MIC does by itself."""
+"""For what MIC does by itself, and for strangers."""
+
+
+def called(name: str, domain: str, master: str) -> str:
+    """A name, with the domain where it is not the master domain."""
+    return name if domain in {master, ""} else f"{name}@{domain}"
+
+
+class PersonRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept of a person or a program."""
+
+    domain: str
+    name: str
+    rank: Rank
+    password: str = ""
+    """As `trust.passwords` makes it; empty: tokens alone let them in."""
+    note: str = ""
+    made: float = 0.0
+    """Wall seconds."""
+    by: str = ""
+    request: str = ""
+    """By which a repeated request is known."""
+
+    @property
+    def key(self) -> bytes:
+        return person_key(self.domain, self.name)
+
+
+class Kind(enum.StrEnum):
+    """What a token was made for."""
+
+    FIRST = "first"
+    """By `server init`: an administrator's until the first login."""
+    LOGIN = "login"
+    API = "api"
 
 
 class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -59,16 +109,62 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     digest: str
     name: str
     rank: Rank
+    """At most this, whatever its person may."""
     made: float
     """Wall seconds."""
     domain: str = ""
+    kind: Kind = Kind.FIRST
+    expires: float = 0.0
+    """Wall seconds; 0: never."""
+    scopes: Scopes = ()
+    note: str = ""
+    by: str = ""
+    request: str = ""
 
     @property
     def key(self) -> bytes:
-        return TOKENS + self.id.encode()
+        return token_key(self.id)
+
+    def expired(self, wall: float) -> bool:
+        return bool(self.expires) and wall >= self.expires
 
 
-_RECORD = msgspec.msgpack.Decoder(TokenRecord)
+class EntityRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Something of a domain that lives in a role: its users, its printers; the role may not move away from under it."""
+
+    domain: str
+    name: str
+    role: str
+    note: str = ""
+    made: float = 0.0
+    by: str = ""
+
+    @property
+    def key(self) -> bytes:
+        return entities_of(self.domain) + self.name.encode()
+
+
+def people_of(domain: str) -> bytes:
+    """Prefix of the people of a domain."""
+    return PEOPLE + domain.encode() + b"/"
+
+
+def entities_of(domain: str) -> bytes:
+    """Prefix of the entities of a domain."""
+    return ENTITIES + domain.encode() + b"/"
+
+
+def person_key(domain: str, name: str) -> bytes:
+    return people_of(domain) + name.encode()
+
+
+def token_key(identifier: str) -> bytes:
+    return TOKENS + identifier.encode()
+
+
+PERSON = msgspec.msgpack.Decoder(PersonRecord)
+TOKEN = msgspec.msgpack.Decoder(TokenRecord)
+ENTITY = msgspec.msgpack.Decoder(EntityRecord)
 
 
 def first_administrator(token: tokens.Token, wall: float, master: str) -> TokenRecord:
@@ -76,15 +172,70 @@ def first_administrator(token: tokens.Token, wall: float, master: str) -> TokenR
     return TokenRecord(token.id, tokens.digest(token.text), FIRST_NAME, Rank.ADMINISTRATOR, wall, master)
 
 
-async def whose(store: port.Store, text: str, fallback: TokenRecord | None = None) -> Person:
-    """Who holds this token; `fallback` counts where the store knows no such token. Raises `UnauthenticatedError`."""
+async def whose(store: port.Store, text: str, wall: float, fallback: TokenRecord | None = None) -> Person:
+    """Who holds this token; `fallback` counts where the store knows no token at all. Raises `UnauthenticatedError`."""
     identifier = tokens.identifier(text)
     if identifier is None:
-        raise errors.UnauthenticatedError("no token, or none of ours", hint="log in, or name a context")
-    item = await store.get(TOKENS + identifier.encode())
-    record = fallback if item is None else _RECORD.decode(item.value)
+        raise errors.UnauthenticatedError(
+            "no token, or none of ours", hint="tiercast login, or name a context"
+        )
+    record = await _token(store, identifier, fallback)
     if record is None or record.id != identifier or not tokens.matches(text, record.digest):
         raise errors.UnauthenticatedError(
-            "this token is not known", hint="make a new one on the master's machine"
+            "this token is not known, or was revoked",
+            hint="tiercast login, or ask an administrator for a new one",
         )
-    return Person(record.name, record.rank, record.id, record.domain)
+    if record.expired(wall):
+        raise errors.UnauthenticatedError(
+            "this token has expired", hint="tiercast login, or ask an administrator for a new one"
+        )
+    allowed = record.rank
+    if record.kind is not Kind.FIRST:
+        person = await find(store, record.domain, record.name)
+        if person is None:
+            raise errors.UnauthenticatedError(f"there is no {record.name} in {record.domain} any more")
+        allowed = min(allowed, person.rank)
+    return Person(
+        record.name,
+        allowed,
+        record.id,
+        record.domain,
+        record.scopes,
+        record.kind is Kind.FIRST,
+        record.expires,
+    )
+
+
+async def _token(store: port.Store, identifier: str, fallback: TokenRecord | None) -> TokenRecord | None:
+    item = await store.get(token_key(identifier))
+    if item is not None:
+        return TOKEN.decode(item.value)
+    if fallback is None or (await store.scan(TOKENS, limit=1)).items:
+        return None
+    return fallback
+
+
+async def find(store: port.Store, domain: str, name: str) -> PersonRecord | None:
+    """Somebody by name."""
+    if len(domain) + len(name) > 2 * limits.NAME_CHARACTERS:
+        return None
+    item = await store.get(person_key(domain, name))
+    return None if item is None else PERSON.decode(item.value)
+
+
+async def known(store: port.Store, domain: str = "") -> tuple[PersonRecord, ...]:
+    """Everybody of a domain, or of all; bounded by `limits.PEOPLE_PER_DOMAIN`."""
+    found = await store.scan(people_of(domain) if domain else PEOPLE)
+    return tuple(PERSON.decode(item.value) for item in found.items)
+
+
+async def tokens_of(store: port.Store, domain: str = "", name: str = "") -> tuple[TokenRecord, ...]:
+    """All tokens of a person, of a domain, or all there are; bounded by `limits.TOKENS`."""
+    every = (TOKEN.decode(item.value) for item in (await store.scan(TOKENS)).items)
+    return tuple(one for one in every if domain in {"", one.domain} and name in {"", one.name})
+
+
+async def entities(store: port.Store, domain: str = "") -> tuple[EntityRecord, ...]:
+    """All entities of a domain, or of all; bounded by `limits.ENTITIES_PER_DOMAIN`."""
+    found = await store.scan(entities_of(domain) if domain else ENTITIES)
+    return tuple(ENTITY.decode(item.value) for item in found.items)

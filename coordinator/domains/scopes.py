@@ -62,3 +62,13 @@ def reach_key(scopes: tuple[Scope, ...], area: str, key: bytes, *, writes: bool)
         one.area == area and (one.writes or not writes) and key.startswith(one.prefix.encode())
         for one in scopes
     )
+
+
+def within(new: tuple[Scope, ...], own: tuple[Scope, ...]) -> bool:
+    """Whether `new` reaches nothing that `own` does not."""
+    return not own or (bool(new) and all(any(_holds(held, one) for held in own) for one in new))
+
+
+def _holds(held: Scope, one: Scope) -> bool:
+    same = held.area == one.area and one.prefix.startswith(held.prefix)
+    return same and (held.writes or not one.writes)

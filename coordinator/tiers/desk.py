@@ -11,15 +11,15 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from coordinator import effects, errors, names, role
+from coordinator import effects, errors, limits, names, role
 from coordinator.config import model
-from coordinator.domains import people
+from coordinator.domains import gate, people
 from coordinator.propagation import asks, bodies, master, objects
 from coordinator.store import commands, port
 from coordinator.tiers import asking, entries, history, journal, keys, kv_space, office, standing
-from coordinator.trust import authority, signing
+from coordinator.trust import authority, passwords, signing
 
-AUDIT_KEPT = 10_000
+_DETAIL_BYTES = 480  # with every other field at its longest an entry stays below limits.AUDIT_ENTRY_BYTES
 ASK_S = 10.0  # whoever waits for the answer gives up after 30 s
 BODIES_SERVED = 4  # bases of deltas: the active one and those before it
 
@@ -35,6 +35,7 @@ class Means(msgspec.Struct, frozen=True):
     """Importable by name: a child process calls it too."""
     clock: effects.Clock
     random: effects.Random
+    password_cost: passwords.Cost = passwords.Cost()
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -46,6 +47,8 @@ class Caller(msgspec.Struct, frozen=True):
     request: str
     person: people.Person = people.NOBODY
     """By whose rank, domain and scopes a verb may decide further than the table of permissions does."""
+    digest: str = ""
+    """sha256 of the request, for the audit; empty where a secret is in it."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -91,6 +94,7 @@ class Desk:
         self.turn = anyio.Lock()
         self.news = News()
         self.book = journal.Book()
+        self.gate = gate.Gate(means.password_cost, means.random)
         self.begun: dict[names.RolloutId, float] = {}
         """Monotonic second at which this process activated a rollout."""
         self.outlines: dict[names.Digest, names.Digest] = {}
@@ -192,6 +196,8 @@ class Desk:
             self.past = await self._issued(past, revision)
             if change.publish:
                 self.publish()
+            elif change.caller is not None:
+                self.news.tell()  # whoever follows the audit
 
     async def audit_refusal(self, caller: Caller, code: str, detail: str) -> None:
         """A refused change is remembered as well."""
@@ -203,15 +209,15 @@ class Desk:
     def _audited(self, caller: Caller, outcome: str, detail: str) -> tuple[commands.Operation, ...]:
         number = self.past.audit_next
         entry = entries.AuditEntry(
-            self.clock.wall(), caller.name, caller.source, caller.verb, caller.request, outcome, detail[:400],
-            self.past.version,
+            self.clock.wall(), caller.name[: 2 * limits.NAME_CHARACTERS], caller.source[: limits.SOURCE_CHARACTERS],
+            caller.verb, caller.request[:128], outcome, _cut(detail), self.past.version, caller.digest,
         )  # fmt: skip
         operations: list[commands.Operation] = [
             commands.put(keys.audit(number), entries.encode(entry)),
             commands.put(keys.AUDIT_NEXT, b"%d" % (number + 1)),
         ]
-        if number >= AUDIT_KEPT:
-            operations.append(commands.delete(keys.audit(number - AUDIT_KEPT)))
+        if number >= limits.AUDIT_ENTRIES:
+            operations.append(commands.delete(keys.audit(number - limits.AUDIT_ENTRIES)))
         return tuple(operations)
 
     async def _issued(self, past: history.Past, revision: int) -> history.Past:
@@ -278,6 +284,10 @@ class Desk:
         taken = self._answers.pop(number, None)
         if taken is not None:
             taken(code, data)
+
+
+def _cut(detail: str) -> str:
+    return detail.encode(errors="replace")[:_DETAIL_BYTES].decode(errors="ignore")
 
 
 def _nowhere(outputs: Iterable[object]) -> None:

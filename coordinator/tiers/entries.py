@@ -80,6 +80,8 @@ class AuditEntry(msgspec.Struct, frozen=True, array_like=True):
     detail: str
     version: names.Version
     """Active at that moment."""
+    digest: str = ""
+    """sha256 of the request; empty where a secret was in it."""
 
 
 class Term(msgspec.Struct, frozen=True, array_like=True):

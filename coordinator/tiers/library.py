@@ -150,7 +150,10 @@ async def _files(at: desk.Desk, revision: int) -> tuple[requests.File, ...]:
 
 
 def whoami(at: desk.Desk, person: people.Person) -> requests.Who:
-    return requests.Who(person.name, person.rank.word, at.means.cluster)
+    return requests.Who(
+        person.name, person.rank.word, at.means.cluster, person.domain, at.master_domain,
+        tuple(map(str, person.scopes)), person.expires, person.first,
+    )  # fmt: skip
 
 
 def problem(error: errors.TiercastError) -> requests.Problem:

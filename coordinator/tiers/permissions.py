@@ -21,7 +21,8 @@ _FROM_SERVERS = frozenset({messages.ChildKind.WS, messages.ChildKind.IC, message
 class Row(msgspec.Struct, frozen=True):
     """Of one verb."""
 
-    least: people.Rank
+    least: people.Rank | None
+    """None: whoever comes, without a token."""
     over: frozenset[messages.ChildKind] = _WEB
     mutates: bool = False
     """It is audited, and refused while the store needs recovery."""
@@ -31,6 +32,13 @@ class Row(msgspec.Struct, frozen=True):
     """Only people of the master domain may."""
     narrow: bool = False
     """With whatever scopes the token has."""
+    secret: bool = False
+    """A secret is in the request: no digest of it is kept either, for it could be guessed from that."""
+
+    @property
+    def word(self) -> str:
+        """The least role, as the API names it."""
+        return "anyone" if self.least is None else self.least.word
 
 
 _V, _R = requests.Verb, people.Rank
@@ -69,6 +77,23 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.EVENTS: Row(_R.VIEWER),
     _V.STATE: Row(_R.VIEWER),
     _V.WHOAMI: Row(_R.VIEWER, master=False, narrow=True),
+    _V.LOGIN: Row(None, mutates=True, master=False, narrow=True, secret=True),
+    _V.CLAIM: Row(_R.ADMINISTRATOR, mutates=True, secret=True),
+    _V.LOGOUT: Row(_R.VIEWER, mutates=True, master=False, narrow=True),
+    _V.PEOPLE: Row(_R.VIEWER, master=False),
+    _V.PERSON_ADD: Row(_R.ADMINISTRATOR, mutates=True, master=False, secret=True),
+    _V.PERSON_REMOVE: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.PERSON_ROLE: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.PERSON_PASSWORD: Row(_R.VIEWER, mutates=True, master=False, secret=True),
+    _V.TOKENS: Row(_R.ADMINISTRATOR, master=False),
+    _V.TOKEN_CREATE: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.TOKEN_REVOKE: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.DOMAINS: Row(_R.VIEWER, master=False),
+    _V.ATTACH: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.DETACH: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.DOMAIN_EXPORT: Row(_R.ADMINISTRATOR, mutates=True, master=False),
+    _V.DOMAIN_IMPORT: Row(_R.ADMINISTRATOR, mutates=True, master=False, secret=True),
+    _V.AUDIT: Row(_R.ADMINISTRATOR),
 }
 
 
@@ -112,9 +137,15 @@ def area(verb: str) -> str:
     return verb.partition(".")[0]
 
 
+AREAS = scopes.KEYED | {area(verb) for verb in requests.Verb}
+"""All that a scope may name."""
+
+
 def check(person: people.Person, verb: requests.Verb, master: str) -> None:
     """`master` is the name of the master domain. Raises `NotAllowedError`."""
     needed = ROWS[verb]
+    if needed.least is None:
+        return
     if needed.master and person.domain != master:
         raise errors.NotAllowedError(
             f"{verb} is for the master domain alone (got {person.domain}, have need of {master})",

@@ -9,12 +9,13 @@ import datetime as dt
 import functools
 
 import anyio.to_thread
+import msgspec
 
 from coordinator import names
 from coordinator.config import model, outline, topology, transition
 from coordinator.propagation import convergence, messages
 from coordinator.store import membership
-from coordinator.tiers import asking, desk, keys, sources
+from coordinator.tiers import asking, census, desk, keys, sources
 
 LARGE_BYTES = 64 * 1024  # a plan of 1,000 servers takes a good part of a second
 
@@ -79,12 +80,18 @@ async def live(at: desk.Desk) -> tuple[transition.Live, ...]:
         if seen is not None:
             revisions.setdefault(seen, revision)
             servers[seen] = servers.get(seen, frozenset()) | holders[revision]
+    kept = await census.kept(at)
     found = []
     for seen, revision in revisions.items():
         document = past.document if seen == active else await at.document(revision)
         assert document is not None
         version = names.Version(past.version.generation, revision)
-        found.append(transition.Live(version, document, servers[seen]))
+        one = transition.Live(version, document, servers[seen])
+        if (
+            seen == active
+        ):  # entities live where roles are now, and an older document has lost its domains already
+            one = msgspec.structs.replace(one, attached=kept.attached, inhabited=kept.inhabited)
+        found.append(one)
     return tuple(found)
 
 

@@ -49,6 +49,23 @@ class Verb(enum.StrEnum):
     ACCEPT = "servers.accept"
     EXPEL = "servers.expel"
     WHOAMI = "people.whoami"
+    LOGIN = "people.login"
+    CLAIM = "people.claim"
+    LOGOUT = "people.logout"
+    PEOPLE = "people.list"
+    PERSON_ADD = "people.add"
+    PERSON_REMOVE = "people.remove"
+    PERSON_ROLE = "people.role"
+    PERSON_PASSWORD = "people.password"  # noqa: S105 the name of a verb
+    TOKENS = "people.tokens"
+    TOKEN_CREATE = "people.token-create"  # noqa: S105 the name of a verb
+    TOKEN_REVOKE = "people.token-revoke"  # noqa: S105 the name of a verb
+    DOMAINS = "domains.list"
+    ATTACH = "domains.attach"
+    DETACH = "domains.detach"
+    DOMAIN_EXPORT = "domains.export"
+    DOMAIN_IMPORT = "domains.import"
+    AUDIT = "audit.list"
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -389,3 +406,11 @@ class Who(msgspec.Struct, frozen=True):
     name: str
     role: str
     cluster: str
+    domain: str = ""
+    master_domain: str = ""
+    scopes: tuple[str, ...] = ()
+    """What the token was narrowed to; none: all that the role allows."""
+    expires: float = 0.0
+    """Of the token, seconds since 1970; 0: never."""
+    first: bool = False
+    """The one-time secret of `server init`, which is nobody in particular."""

@@ -1,7 +1,8 @@
 """What people of other domains see of the system: the sites that serve their domain, and nothing else.
 
-A site serves a domain if it lists that domain or one above it (rule S16). Of those sites they see what everyone sees;
-of the rest neither names nor counts, hence no rollout, whose counts are of all sites, and no parked server.
+A site serves a domain that it lists; one that no site lists is served by those that list the nearest domain above it
+(rule S16). Of those sites they see what everyone sees; of the rest neither names nor counts, hence no rollout, whose
+counts are of all sites, and no parked server.
 Law: whatever is shown to them is on a site that serves their domain; what is not shown is answered as if it were not there.
 """
 
@@ -23,11 +24,15 @@ def sites(at: desk.Desk, person: people.Person) -> frozenset[names.SiteName] | N
 def serving(document: model.Document, domain: str) -> frozenset[names.SiteName]:
     """Sites that serve a domain."""
     known = document.domains.get(domain)
-    if known is None:
-        return frozenset()
-    below = f".{known.fqdn.lower()}"
-    above = {name for name, one in document.domains.items() if below.endswith(f".{one.fqdn.lower()}")}
-    return frozenset(name for name, site in document.sites.items() if not above.isdisjoint(site.domains))
+    by_fqdn = {one.fqdn.lower(): name for name, one in document.domains.items()}
+    fqdn = "" if known is None else known.fqdn.lower()
+    while fqdn:
+        near = by_fqdn.get(fqdn)
+        found = frozenset(name for name, site in document.sites.items() if near in site.domains)
+        if found:
+            return found
+        fqdn = fqdn.partition(".")[2]
+    return frozenset()
 
 
 async def status(at: desk.Desk, caller: desk.Caller, asked: requests.Status) -> requests.StatusView:

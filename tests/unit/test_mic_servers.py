@@ -298,7 +298,8 @@ def test_a_person_may_do_what_the_table_says_and_nothing_else(verb: Verb, rank: 
         record = people.TokenRecord(token.id, tokens.digest(token.text), "eve", rank, 0.0, "acme")
         await world.store.commit(commands.Txn((), (commands.put(record.key, entries.encode(record)),)))
         code, _ = await world.ask(served, verb, token=token.text)
-        assert (code == "not_allowed") == (rank < permissions.ROWS[verb].least)
+        least = permissions.ROWS[verb].least
+        assert (code == "not_allowed") == (least is not None and rank < least)
 
     anyio.run(main)
 
@@ -323,13 +324,13 @@ def test_a_stranger_is_told_nothing() -> None:
         served, _ = await world.open()
         other = tokens.new_token(world.random).text
         for token in ("", "nonsense", other, world.token.text[:-1] + "0"):
-            for verb in Verb:
+            for verb in set(Verb) - {Verb.LOGIN}:
                 code, _ = await world.ask(served, verb, token=token)
                 assert code == "unauthenticated"
         code, _ = await world.ask(served, "cfg.nonsense")
         assert code == "not_found"
         code, who = await world.ask(served, Verb.WHOAMI)
-        assert (code, who) == ("", {"name": "admin", "role": "administrator", "cluster": "acme"})
+        assert (code, who["name"], who["role"], who["cluster"]) == ("", "admin", "administrator", "acme")
 
     anyio.run(main)
 
