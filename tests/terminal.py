@@ -9,6 +9,7 @@ import json
 import pathlib
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -69,7 +70,19 @@ class System:
         self.answers: dict[str, Any] = dict(upstream.GOOD)
         self.asked: list[tuple[str, Any]] = []
         self.asks: list[client.Ask] = []
+        self.as_of = ""
+        self.streams: list[Any] = []
+        """What the next streams say: bytes, and perhaps an exception at their end."""
         self._clock = clock
+
+    def follow(self, ask: client.Ask) -> Iterator[bytes]:
+        route, _ = understood(ask)
+        assert route.streams
+        self.asks.append(ask)
+        for part in self.streams.pop(0):
+            if isinstance(part, BaseException):
+                raise part
+            yield from part.split(b"\n")
 
     def call(self, ask: client.Ask) -> client.Answer:
         self.asks.append(ask)
@@ -85,7 +98,7 @@ class System:
             return client.answered(document.status, msgspec.json.encode(document))
         self._clock.now += 0.5
         body = msgspec.json.encode(answer)
-        return client.answered(answers.meaning(route, body).status, body)
+        return client.answered(answers.meaning(route, body).status, body, self.as_of)
 
     def request(self, verb: requests.Verb) -> Any:
         """The last one of that verb."""

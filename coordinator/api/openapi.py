@@ -44,7 +44,7 @@ _ABOUT_QUERY = {
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": 10**15 - 1}
 _FLAG = {"type": "boolean"}
-_SPAN = {"type": "string", "pattern": r"^\d{1,9}(ms|s|m|h|d)$", "examples": ["60s"]}
+_SPAN = {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)$", "examples": ["60s"]}
 _QUERY: dict[str, dict[str, Any]] = {
     "dry_run": _FLAG, "not_converged": _FLAG, "details": _FLAG, "by_site": _FLAG, "full": _FLAG,
     "if_revision": _NUMBER, "index": _NUMBER, "before": _NUMBER, "limit": _NUMBER, "wait": _SPAN,

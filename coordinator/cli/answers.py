@@ -11,13 +11,20 @@ from coordinator import names
 from coordinator.config import findings as faults
 
 
+class Fault(faults.Finding, frozen=True):
+    """A finding with its line."""
+
+    text: str = ""
+    caret: int = 0
+
+
 class Problem(msgspec.Struct, frozen=True):
     """RFC 9457, with ours."""
 
     code: str = "internal"
     detail: str = ""
     hint: str = ""
-    errors: tuple[faults.Finding, ...] = ()
+    errors: tuple[Fault, ...] = ()
     request_id: str = ""
 
 
@@ -26,14 +33,16 @@ class Uploaded(msgspec.Struct, frozen=True):
     valid: bool
     digest: str
     size_bytes: int
-    findings: tuple[faults.Finding, ...] = ()
+    findings: tuple[Fault, ...] = ()
 
 
 class Planned(msgspec.Struct, frozen=True):
     verdict: str
     base: names.Version
     text: str
-    findings: tuple[faults.Finding, ...] = ()
+    base_digest: str = ""
+    digest: str = ""
+    findings: tuple[Fault, ...] = ()
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -54,6 +63,14 @@ class Blocking(msgspec.Struct, frozen=True):
     since_s: float
 
 
+class SiteProgress(msgspec.Struct, frozen=True):
+    site: str
+    sync: str
+    ready: int
+    reachable: int
+    asked: int
+
+
 class RolloutView(msgspec.Struct, frozen=True):
     id: str
     version: names.Version
@@ -69,6 +86,7 @@ class RolloutView(msgspec.Struct, frozen=True):
     blocking: tuple[Blocking, ...]
     absent: tuple[Blocking, ...]
     index: int
+    by_site: tuple[SiteProgress, ...] = ()
 
 
 class ServerView(msgspec.Struct, frozen=True):
@@ -98,6 +116,7 @@ class StatusView(msgspec.Struct, frozen=True):
     sites: tuple[SiteView, ...]
     parked: tuple[ServerView, ...]
     coordinator: str
+    left_out: int = 0
     expelled: tuple[ServerView, ...] = ()
     expelled_count: int = 0
 
@@ -151,9 +170,20 @@ class File(msgspec.Struct, frozen=True):
     text: str
 
 
+class DraftView(msgspec.Struct, frozen=True):
+    draft: str
+    valid: bool
+    digest: str
+    size_bytes: int
+    author: str
+    message: str
+    saved: float
+
+
 class Shown(msgspec.Struct, frozen=True):
     revision: RevisionView | None
     files: tuple[File, ...]
+    draft: DraftView | None = None
 
 
 class Who(msgspec.Struct, frozen=True):

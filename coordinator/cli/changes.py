@@ -12,9 +12,11 @@ from coordinator import errors
 from coordinator.cli import (
     answers,
     client,
+    completing,
     exits,
     findings,
     options,
+    plans,
     printing,
     rollouts,
     session,
@@ -32,33 +34,56 @@ _AGAIN = frozenset({"unknown_outcome", "unreachable", "lost", "no_coordinator", 
 @click.argument("source", nargs=-1, metavar="FILES... or ID")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there is something to do.")
 @click.option(
+    "--out",
+    default="",
+    metavar="PLAN",
+    help="Write the plan to a file; `tiercast apply PLAN` does exactly that.",
+)
+@click.option("--full", is_flag=True, help="Name everything, not only the first of many.")
+@click.option(
     "--offline", multiple=True, metavar="FILE", help="Ask no server: plan from this document (repeatable)."
 )
 @options.system
 @printing.output("table", "json", "yaml")
-def plan(source: tuple[str, ...], detailed_exitcode: bool, offline: tuple[str, ...], form: str) -> int:
+def plan(source: tuple[str, ...], offline: tuple[str, ...], out: str, **given: Any) -> int:  # noqa: ANN401 click's options, each typed where it is declared
     """Show what applying a document would do, to whom, and whether it may be done.
 
     FILES are one file, several, a folder, or - for stdin; ID is a draft (d-7f3a) or a revision (42).
     """
     shown = session.current()
+    wanted = msgspec.convert(given, _Shape)
     if offline:
-        return _offline(shown, source, offline, (form, detailed_exitcode))
+        if out:
+            raise errors.UsageError(
+                "a plan made offline cannot be applied", hint="leave out --offline, or --out"
+            )
+        return _offline(shown, source, offline, wanted)
     named = sources.named(source)
-    body = msgspec.json.encode({"source": named})
+    body = msgspec.json.encode({"source": named, "full": wanted.full})
     ask = client.Ask(
         method="POST", path=f"{client.CFG}/plan", body=body, headers={"Content-Type": client.JSON}
     )
-    answer = _judged(shown.client(), ask, named)
+    answer = judged(shown.client(), ask, named)
     planned = answer.as_(answers.Planned)
-    structured = printing.structured(form, answer.body)
+    structured = printing.structured(wanted.form, answer.body)
     shown.say(structured if structured is not None else planned.text)
     if planned.findings:
         shown.tell(findings.lines(planned.findings, named.texts))
+    if out:
+        plans.write(out, plans.saved(planned, named))
     if planned.verdict not in {"unchanged", "refused"}:
         words = " ".join(shlex.quote(word) for word in source)
-        shown.tell(f"apply: tiercast apply {words} --if-revision {planned.base.revision}")
-    return _exit_of(planned.verdict, detailed_exitcode)
+        line = shlex.quote(out) if out else f"{words} --if-revision {planned.base.revision}"
+        shown.tell(f"apply: tiercast apply {line}")
+    return _exit_of(planned.verdict, wanted.detailed_exitcode)
+
+
+class _Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plan is shown."""
+
+    detailed_exitcode: bool
+    full: bool
+    form: str
 
 
 def _exit_of(verdict: str, detailed: bool) -> int:
@@ -67,18 +92,15 @@ def _exit_of(verdict: str, detailed: bool) -> int:
     return exits.Exit.CHANGES if detailed and verdict != "unchanged" else exits.Exit.OK
 
 
-def _offline(
-    shown: session.Session, source: tuple[str, ...], base: tuple[str, ...], wanted: tuple[str, bool]
-) -> int:
-    form, detailed = wanted
+def _offline(shown: session.Session, source: tuple[str, ...], base: tuple[str, ...], wanted: _Shape) -> int:
     known = shown.catalogue()
     old = _document(reading.read(sources.read(base)))
     new = _document(reading.check(sources.read(source), known))
     today = dt.datetime.fromtimestamp(shown.clock.wall(), dt.UTC).date()
     made = transition.plan([transition.Live(None, old)], new, known, today=today)
-    structured = printing.structured(form, msgspec.json.encode(made))
-    shown.say(structured if structured is not None else rendering.render_plan(made))
-    return _exit_of(made.verdict, detailed)
+    structured = printing.structured(wanted.form, msgspec.json.encode(made))
+    shown.say(structured if structured is not None else rendering.render_plan(made, full=wanted.full))
+    return _exit_of(made.verdict, wanted.detailed_exitcode)
 
 
 def _document(read: reading.Reading) -> model.Document:
@@ -88,7 +110,7 @@ def _document(read: reading.Reading) -> model.Document:
 
 
 @click.command()
-@click.argument("source", nargs=-1, metavar="FILES... or ID")
+@click.argument("source", nargs=-1, metavar="FILES..., PLAN or ID")
 @click.option("--draft", default="", metavar="ID", help="Of `tiercast upload`.")
 @options.wait
 @options.timeout
@@ -101,15 +123,22 @@ def _document(read: reading.Reading) -> model.Document:
 def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: ANN401 click's options, each typed where it is declared
     """Make a document the active revision, and wait until whoever can be reached runs it.
 
-    FILES are one file, several, a folder, or - for stdin; ID is a draft (d-7f3a) or an old revision (42).
+    FILES are one file, several, a folder, or - for stdin; PLAN is of `tiercast plan --out`, and only what it says is done;
+    ID is a draft (d-7f3a) or an old revision (42).
     """
     shown = session.current()
     choice = msgspec.convert(given, _Choice)
     _must_be_able_to_ask(shown, choice)
-    named = sources.named(source, draft)
+    saved = None if draft else plans.read(source)
+    named = saved.source if saved else sources.named(source, draft)
     asked = shown.client()
     base = None
-    if not choice.yes and not choice.dry_run:
+    if saved is not None:
+        base = saved.planned
+        plans.check(saved, choice.if_revision)
+        if not choice.yes and not choice.dry_run and not _agrees(shown, base):
+            return exits.Exit.OK
+    elif not choice.yes and not choice.dry_run:
         base = _agreed(shown, asked, named)
         if base is None:
             return exits.Exit.OK
@@ -117,6 +146,8 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
         "source": named,
         "if_revision": choice.if_revision or (base.base.revision if base else 0),
         "if_generation": base.base.generation if base and not choice.if_revision else 0,
+        "if_digest": saved.digest if saved else "",
+        "if_base_digest": saved.base_digest if saved else "",
         "message": choice.message,
         "dry_run": choice.dry_run,
     }
@@ -130,6 +161,7 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
     default=None,
     metavar="N",
     help="Default: the last that is known to run.",
+    shell_complete=completing.revisions,
 )
 @options.wait
 @options.timeout
@@ -212,19 +244,24 @@ def _agreed(shown: session.Session, asked: client.Client, named: sources.Named) 
     ask = client.Ask(
         method="POST", path=f"{client.CFG}/plan", body=body, headers={"Content-Type": client.JSON}
     )
-    planned = _judged(asked, ask, named).as_(answers.Planned)
+    planned = judged(asked, ask, named).as_(answers.Planned)
+    return planned if _agrees(shown, planned) else None
+
+
+def _agrees(shown: session.Session, planned: answers.Planned) -> bool:
+    """Whether there is something to do, and the person wants it. Raises `RefusedError`."""
     shown.tell(planned.text)
     if planned.verdict == "unchanged":
-        return None
+        return False
     if planned.verdict == "refused":
         raise errors.RefusedError("the change is refused, see above", hint="take the steps that stand there")
     if not shown.confirmed(f"apply on top of revision {planned.base.revision}?"):
         shown.tell("nothing was changed")
-        return None
-    return planned
+        return False
+    return True
 
 
-def _judged(asked: client.Client, ask: client.Ask, named: sources.Named) -> client.Answer:
+def judged(asked: client.Client, ask: client.Ask, named: sources.Named) -> client.Answer:
     """The answer; findings become an error that can show the lines they stand in."""
     try:
         return asked.call(ask)
@@ -267,7 +304,7 @@ class _Change:
         lost: errors.TiercastError | None = None
         while True:
             try:
-                return _judged(self._asked, ask, named)
+                return judged(self._asked, ask, named)
             except errors.TiercastError as error:
                 code = client.code_of(error)
                 lost = error if code == "unknown_outcome" else lost

@@ -1,6 +1,6 @@
 """One request to the API and its answer, as values; what carries them is `https`, in tests a fake."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ ANSWER_S = 60.0  # validating the largest document takes half of it
 JSON = "application/json"
 CFG = "/api/admin/v1/cfg"
 ADMIN = "/api/admin/v1"
+AS_OF = "Tiercast-As-Of"
 
 _Shape = TypeVar("_Shape")
 
@@ -50,6 +51,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    as_of: str = ""
+    """Given while no coordinator answered: `<generation>.<revision>, <seconds>` ago."""
 
     def as_(self, shape: type[_Shape]) -> _Shape:
         """Raises `ProtocolError`."""
@@ -73,11 +76,15 @@ class Client(Protocol):
         """Raises `ProblemError`, `UnreachableError`, `UnknownOutcomeError`, `IdentityError`."""
         ...
 
+    def follow(self, ask: Ask) -> Iterator[bytes]:
+        """Lines of a stream, without their end, until it ends. Raises as `call` does."""
+        ...
 
-def answered(status: int, body: bytes) -> Answer:
+
+def answered(status: int, body: bytes, as_of: str = "") -> Answer:
     """A good answer. Raises `ProblemError` for any other."""
     if status < 400:
-        return Answer(status, body)
+        return Answer(status, body, as_of)
     try:
         problem = msgspec.json.decode(body, type=answers.Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):

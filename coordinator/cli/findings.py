@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from coordinator import errors
-from coordinator.cli import printing
+from coordinator.cli import answers, printing
 from coordinator.config import findings as faults
 from coordinator.config import rendering
 
@@ -32,8 +32,14 @@ class ForbiddenError(InvalidError):
 
 
 def lines(found: Sequence[faults.Finding], texts: Mapping[str, str]) -> str:
-    """Every finding, with the line it stands in where its text is known."""
-    return "\n".join(rendering.render_finding(one, texts.get(one.file, "")) for one in found)
+    """Every finding, with the line it stands in where its text is known here, or was sent along."""
+    return "\n".join(_rendered(one, texts.get(one.file, "")) for one in found)
+
+
+def _rendered(one: faults.Finding, text: str) -> str:
+    if not text and isinstance(one, answers.Fault):
+        return rendering.render_pointed(one, one.text, one.caret)
+    return rendering.render_finding(one, text)
 
 
 def summary(found: Sequence[faults.Finding]) -> str:

@@ -1,26 +1,41 @@
-"""Commands that look at what is: `status`, `sites`, `servers`, `describe`."""
+"""Commands that look at what is: `status`, `describe`."""
 
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
 import click
-import msgspec
 
 from coordinator import errors
-from coordinator.cli import answers, client, exits, options, printing, rollouts, session, waiting
+from coordinator.cli import (
+    answers,
+    client,
+    completing,
+    exits,
+    options,
+    printing,
+    rollouts,
+    session,
+    waiting,
+)
 
 WATCH_S = 1.0
 FOR_EVER_S = 10.0 * 365 * 86400  # of one who watches; Ctrl-C ends it
 AWAY = frozenset({"pending", "unknown"})
 SERVER_HEAD = ("SERVER", "SITE", "SYNC", "LEVEL", "REVISION", "LINK", "REASON")
-_SITE = click.option("--site", default="", metavar="S", help="Of this site alone, by server.")
-_NOT_CONVERGED = click.option("--not-converged", is_flag=True, help="Only servers that are not there yet.")
+SITE = click.option(
+    "--site",
+    default="",
+    metavar="S",
+    help="Of this site alone, by server.",
+    shell_complete=completing.sites,
+)
+NOT_CONVERGED = click.option("--not-converged", is_flag=True, help="Only servers that are not there yet.")
 
 
 @click.command()
 @click.argument("rollout", required=False, metavar="[ROLLOUT]")
-@_SITE
-@_NOT_CONVERGED
+@SITE
+@NOT_CONVERGED
 @click.option("--exit-code", is_flag=True, help="Exit 0 converged, 5 failed, 6 running, 7 some absent.")
 @click.option("-w", "--watch", is_flag=True, help="Go on looking; of a rollout, until it is settled.")
 @options.system
@@ -41,6 +56,8 @@ def status(
     answer = asked.call(ask)
     view = answer.as_(answers.StatusView)
     _print_status(shown, answer, view, (form, details))
+    if exit_code and answer.as_of:
+        return exits.Exit.NO_COORDINATOR
     return _state_exit(view.rollout) if exit_code else exits.Exit.OK
 
 
@@ -59,9 +76,23 @@ def _rollout(
     structured = printing.structured(form, body)
     if structured is not None:
         shown.say(structured)
+    elif form == "name":
+        shown.say(rollout)
     elif view is not None:
         shown.say(rollouts.closing(view))
+        shown.say_coloured(_by_site(shown, view))
     return code if exit_code or code is exits.Exit.INTERRUPTED else exits.Exit.OK
+
+
+def _by_site(shown: session.Session, view: answers.RolloutView) -> list[str]:
+    """Sites that are not there yet."""
+    rows = [
+        (one.site, one.sync, str(one.ready), str(one.reachable), str(one.asked))
+        for one in view.by_site
+        if one.ready < one.asked
+    ]
+    head = ("SITE", "SYNC", "READY", "REACHABLE", "ASKED")
+    return printing.painted(shown, printing.table(head, rows), 1) if rows else []
 
 
 def _state_exit(view: answers.RolloutView | None) -> exits.Exit:
@@ -104,6 +135,12 @@ def _print_status(
         shown.say_coloured([session.clean(line) for line in _remarks(view)])
 
 
+def plain_headline(view: answers.StatusView) -> str:
+    """Without colours."""
+    told = "" if view.rollout is None else f"  {view.rollout.state}: {rollouts.numbers(view.rollout)}"
+    return f"revision {view.version.revision}{told}"
+
+
 def _headline(shown: session.Session, view: answers.StatusView) -> str:
     line = f"revision {view.version.revision}  digest {printing.short(view.digest)}"
     if view.version.generation > 1:
@@ -134,11 +171,11 @@ def _sites(shown: session.Session, view: answers.StatusView) -> list[str]:
 
 
 def _servers(shown: session.Session, view: answers.StatusView) -> list[str]:
-    rows = [_server_row(one) for site in view.sites for one in site.servers]
+    rows = [server_row(one) for site in view.sites for one in site.servers]
     return ["", *printing.painted(shown, printing.table(SERVER_HEAD, rows), 2)] if rows else []
 
 
-def _server_row(one: answers.ServerView) -> tuple[str, ...]:
+def server_row(one: answers.ServerView) -> tuple[str, ...]:
     link = "up" if one.linked else printing.since(one.since_s) or "none"
     reason = f"{one.reason} (id {one.id})" if one.id else one.reason
     return one.server, one.site, one.sync, one.level, one.revision, link, reason
@@ -157,6 +194,8 @@ def _remarks(view: answers.StatusView) -> Iterator[str]:
     ]
     if away:
         yield f"away: {', '.join(away)}"
+    if view.left_out:
+        yield f"and {printing.count(view.left_out, 'server')} more by name: tiercast servers"
     if view.parked:
         yield f"parked: {', '.join(one.server for one in view.parked)}"
     if view.expelled_count:
@@ -188,61 +227,7 @@ def _branch(shown: session.Session, servers: Sequence[answers.ServerView], befor
 
 
 @click.command()
-@options.system
-@printing.output("table", "json", "yaml", "name")
-def sites(form: str) -> int:
-    """All sites, with the worst state of their servers."""
-    shown = session.current()
-    view, part = _listed(shown, "sites", details=False)
-    structured = printing.structured(form, part)
-    if structured is not None:
-        shown.say(structured)
-    elif form == "name":
-        shown.say("\n".join(one.site for one in view.sites))
-    else:
-        rows = [
-            (one.site, one.sync, str(sum(one.counts.values())), str(one.counts.get("converged", 0)))
-            for one in view.sites
-        ]
-        shown.say_coloured(
-            printing.painted(shown, printing.table(("SITE", "SYNC", "SERVERS", "READY"), rows), 1)
-        )
-    return exits.Exit.OK
-
-
-@click.command()
-@_SITE
-@_NOT_CONVERGED
-@options.system
-@printing.output("table", "wide", "json", "yaml", "name")
-def servers(site: str, form: str, *, not_converged: bool) -> int:
-    """All servers by name, those too that are parked."""
-    shown = session.current()
-    view, _ = _listed(shown, "sites", details=True, site=site, not_converged=not_converged)
-    found = [one for each in view.sites for one in each.servers] + list(view.parked)
-    structured = printing.structured(form, msgspec.json.encode(found))
-    if structured is not None:
-        shown.say(structured)
-    elif form == "name":
-        shown.say("\n".join(one.server for one in found))
-    else:
-        wide = form == "wide"
-        rows = [(*_server_row(one), *([", ".join(one.roles)] if wide else ())) for one in found]
-        head = (*SERVER_HEAD, *(["ROLES"] if wide else ()))
-        shown.say_coloured(printing.painted(shown, printing.table(head, rows), 2))
-    return exits.Exit.OK
-
-
-def _listed(
-    shown: session.Session, part: str, *, details: bool, site: str = "", not_converged: bool = False
-) -> tuple[answers.StatusView, bytes]:
-    query = {"site": site, "not_converged": str(not_converged).lower(), "details": str(details).lower()}
-    answer = shown.client().call(client.Ask(path=f"{client.CFG}/status?{urllib.parse.urlencode(query)}"))
-    return answer.as_(answers.StatusView), bytes(answer.as_(dict[str, msgspec.Raw])[part])
-
-
-@click.command()
-@click.argument("name", metavar="SERVER")
+@click.argument("name", metavar="SERVER", shell_complete=completing.servers)
 @options.system
 @printing.output("table", "json", "yaml")
 def describe(name: str, form: str) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from coordinator.cli import answers, client, exits, options, printing, session
+from coordinator.cli import answers, client, completing, exits, options, printing, session
 
 
 @click.command()
@@ -42,10 +42,10 @@ def _revision_row(one: answers.RevisionView, *, wide: bool) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("revision", metavar="N, DRAFT or active")
+@click.argument("revision", metavar="N, DRAFT or active", shell_complete=completing.revisions)
 @click.option("--document", is_flag=True, help="The document as it was uploaded, comments kept.")
 @options.system
-@printing.output("table", "json", "yaml")
+@printing.output("table", "json", "yaml", "name")
 def show(revision: str, form: str, *, document: bool) -> int:
     """One revision; with --document its text."""
     shown = session.current()
@@ -56,8 +56,14 @@ def show(revision: str, form: str, *, document: bool) -> int:
     structured = printing.structured(form, answer.body)
     if structured is not None:
         shown.say(structured)
+    elif form == "name":
+        shown.say(
+            view.draft.draft if view.draft else str(view.revision.version.revision) if view.revision else ""
+        )
     elif document:
         shown.raw(_text(view.files))
+    elif view.draft is not None:
+        shown.say_coloured(_draft(view.draft))
     elif view.revision is None:
         shown.say(f"{revision}: a draft, without a number yet")
     else:
@@ -70,6 +76,19 @@ def _text(files: Sequence[answers.File]) -> str:
     if len(files) == 1:
         return files[0].text
     return "".join(f"# {file.name}\n{file.text.rstrip()}\n" for file in files)
+
+
+def _draft(one: answers.DraftView) -> list[str]:
+    facts = {
+        "digest": one.digest,
+        "size": printing.size(one.size_bytes),
+        "saved": printing.moment(one.saved),
+        "author": one.author,
+        "message": one.message or "-",
+    }
+    state = "valid" if one.valid else "invalid: it cannot be applied"
+    lines = [f"draft {session.clean(one.draft)}  {state}"]
+    return lines + [f"  {name + ':':<10}{session.clean(value)}" for name, value in facts.items()]
 
 
 def _revision(shown: session.Session, one: answers.RevisionView) -> list[str]:

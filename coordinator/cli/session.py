@@ -8,7 +8,7 @@ import pathlib
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO, TextIO
 
 import click
@@ -17,9 +17,10 @@ import msgspec
 from coordinator import effects, errors, role
 from coordinator.cli import client
 from coordinator.host import clock as clocks
-from coordinator.host import contexts
+from coordinator.host import contexts, durations
 
 SERVER, CA, TOKEN = "TIERCAST_SERVER", "TIERCAST_CA", "TIERCAST_TOKEN"
+_SECONDS = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _COLOURS = {
     "converged": "32", "ready": "32", "healthy": "32", "active": "32",
@@ -135,7 +136,7 @@ class Session:
 
     def client(self) -> client.Client:
         """Of the system named by flag, variable or context. Raises `UsageError`."""
-        return self._connect(self.system())
+        return _Noting(self._connect(self.system()), self.tell)
 
     def system(self) -> contexts.Context:
         """Address by flag, variable or context; CA and token by variable or context."""
@@ -143,7 +144,7 @@ class Session:
         found = self._chosen(needed=not (server and CA in self.environment))
         ca = self.environment.get(CA, "")
         return contexts.Context(
-            server or found.server,
+            tuple(server.split(",")) if "," in server else server or found.server,
             _file(ca) if ca else found.ca,
             self.environment.get(TOKEN, "") or found.token,
         )
@@ -165,6 +166,32 @@ class Session:
             f"no such context (got {name!r}, have {', '.join(sorted(known.contexts))})",
             hint="tiercast context use NAME",
         )
+
+
+class _Noting:
+    """Tells once where an answer is not of now."""
+
+    def __init__(self, asked: client.Client, tell: Callable[[str], None]) -> None:
+        self._asked = asked
+        self._tell = tell
+        self._told = False
+
+    @property
+    def place(self) -> str:
+        return self._asked.place
+
+    def call(self, ask: client.Ask) -> client.Answer:
+        answer = self._asked.call(ask)
+        if answer.as_of and not self._told:
+            self._told = True
+            version, _, age = answer.as_of.partition(", ")
+            revision = version.partition(".")[2] or "unknown"
+            ago = durations.written(float(age)) if _SECONDS.fullmatch(age) else "some time"
+            self._tell(f"no coordinator (MIC) answers now: this is as of revision {revision}, {ago} ago")
+        return answer
+
+    def follow(self, ask: client.Ask) -> Iterator[bytes]:
+        return self._asked.follow(ask)
 
 
 def parsed(data: bytes) -> object:

@@ -96,7 +96,7 @@ class Waiter:
 
     def _look(self, wait_s: float) -> None:
         index = self._view.index if self._view else 0
-        query = f"index={index}&wait={wait_s:.3f}s" if self._view else "index=0"
+        query = "by_site=false" + (f"&index={index}&wait={wait_s:.3f}s" if self._view else "")
         answer = self._asked.call(client.Ask(path=f"{self._path}?{query}", timeout_s=wait_s + SLACK_S))
         self._view = answer.as_(answers.RolloutView)
         self._last = answer

@@ -37,7 +37,8 @@ class Wish(msgspec.Struct, frozen=True):
     message: str
     if_revision: int
     if_generation: int
-    if_digest: str
+    if_digest: tuple[str, str]
+    """Of the document and of the active one."""
     dry_run: bool
     request: str
     """Digest of all that was asked for, by which a repetition is told from another request."""
@@ -54,7 +55,7 @@ async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> re
         return await _wish(
             at,
             caller,
-            Wish(ready, asked.message, asked.if_revision, asked.if_generation, asked.if_digest, asked.dry_run,
+            Wish(ready, asked.message, asked.if_revision, asked.if_generation, (asked.if_digest, asked.if_base_digest), asked.dry_run,
                  request),
         )  # fmt: skip
 
@@ -74,7 +75,7 @@ async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback)
         return await _wish(
             at,
             caller,
-            Wish(ready, message, asked.if_revision, asked.if_generation, "", asked.dry_run, request),
+            Wish(ready, message, asked.if_revision, asked.if_generation, ("", ""), asked.dry_run, request),
         )
 
 
@@ -111,7 +112,7 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
     if repeated is not None:
         return repeated
     past, ready = at.past, wish.prepared
-    _check_base(past.version, wish)
+    _check_base(past, wish)
     made = await planning.plan(at, ready)
     text = rendering.render_plan(made)
     warnings = (*_told(ready.warnings), *_warned(made), *_missing(past, ready.document))
@@ -128,7 +129,8 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
     return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
 
 
-def _check_base(base: names.Version, wish: Wish) -> None:
+def _check_base(past: history.Past, wish: Wish) -> None:
+    base = past.version
     moved = wish.if_revision and wish.if_revision != base.revision
     if moved or (wish.if_generation and wish.if_generation != base.generation):
         wanted = f"revision {wish.if_revision}" + (
@@ -138,11 +140,17 @@ def _check_base(base: names.Version, wish: Wish) -> None:
             f"the active revision is another one (got {wanted}, have {base})",
             hint="plan again and apply that",
         )
-    if wish.if_digest and wish.if_digest != wish.prepared.digest:
-        raise errors.ConflictError(
-            f"the document is not the planned one (got {wish.prepared.digest[:12]}, have {wish.if_digest[:12]})",
-            hint="plan again and apply that",
-        )
+    for what, got, have in zip(
+        ("document is not", "active document is not"),
+        wish.if_digest,
+        (wish.prepared.digest, past.content.digest),
+        strict=True,
+    ):
+        if got and got != have:
+            raise errors.ConflictError(
+                f"the {what} the one that was planned (got {got[:12]}, have {have[:12]})",
+                hint="plan again and apply that",
+            )
 
 
 def _refused(made: transition.Plan) -> errors.RefusedError:

@@ -163,6 +163,8 @@ class Apply(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Its generation, where the caller knows it; 0: any."""
     if_digest: str = ""
     """What the document must be, as a plan named it; empty: whatever it is."""
+    if_base_digest: str = ""
+    """What the active document must be: tells two systems with the same revision number apart."""
     message: str = ""
     dry_run: bool = False
 

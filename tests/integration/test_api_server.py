@@ -79,6 +79,7 @@ async def test_an_apply_is_accepted_and_its_rollout_has_a_place() -> None:
         "if_revision": 41,
         "if_generation": 1,
         "if_digest": "",
+        "if_base_digest": "",
         "message": "why",
         "dry_run": False,
     }

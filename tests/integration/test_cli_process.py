@@ -35,14 +35,14 @@ WITHIN_S = 10.0
 class System:
     """A WS over TLS with a certificate of its own authority, before a MIC that answers from a table."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, mic: upstream.FakeUpstream | None = None) -> None:
         wall_s = clock.SystemClock().wall()
         self.authority = authority.create_authority(names.ClusterId("cluster"), wall_s)
         key_pem = certificates.new_key()
         public = certificates.public_pem(key_pem)
         cert_pem = authority.issue_https(self.authority, public, ["127.0.0.1"], [], wall_s)
         self.tls = tls.https_context(cert_pem, key_pem)
-        self.mic = upstream.FakeUpstream()
+        self.mic = mic or upstream.FakeUpstream()
         self.port = 0
         self.contexts = directory / "contexts.yaml"
 
@@ -82,8 +82,8 @@ class System:
 
 
 @contextlib.asynccontextmanager
-async def system(directory: pathlib.Path) -> AsyncIterator[System]:
-    made = System(directory)
+async def system(directory: pathlib.Path, mic: upstream.FakeUpstream | None = None) -> AsyncIterator[System]:
+    made = System(directory, mic)
     runner = await made.start()
     made.known_as(made.url)
     try:

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from coordinator import errors
+from coordinator.api import streams
+from coordinator.cli import answers, client
 from coordinator.tiers import requests
 from tests import terminal, upstream
 
@@ -68,6 +70,48 @@ FAILED = upstream.rollout(
     blocking=(requests.Blocking("n2", "north", "failed", "role web2 exited with 1", 1.5),),
 )
 
+SAME = msgspec.structs.replace(upstream.GOOD[Verb.DIFF], old="revision 42", new="revision 42", same=True)
+BY_SITE = msgspec.structs.replace(
+    REACHED,
+    by_site=(
+        requests.SiteProgress("central", "converged", 3, 3, 3),
+        requests.SiteProgress("north", "pending", 2, 2, 3),
+    ),
+)
+DRAFT = requests.Shown(
+    None, (), requests.DraftView("d-7f3a", False, upstream.DIGEST, 2048, "admin", "try", 1_700_000_000.0)
+)
+
+
+def streamed(driven: terminal.Terminal) -> None:
+    """The state, what happens, a coordinator that goes away, a stream that ends, a reset, and Ctrl-C."""
+    state = msgspec.json.encode(upstream.STATUS)
+    told = [
+        streams.encoded(one.kind, one.id, msgspec.json.encode(one))
+        for one in upstream.GOOD[Verb.EVENTS].events
+    ]
+    gone = errors.UnreachableError("no answer from https://127.0.0.1:8443: connection refused")
+    driven.system.streams = [
+        [streams.encoded("state", "3.10", state), *told, b": keep-alive\n\n"],
+        [gone],
+        [gone],
+        [
+            b'event: coordinator\ndata: {"state":"away"}\n\n',
+            streams.encoded("reset", "4.0", state),
+            KeyboardInterrupt(),
+        ],
+    ]
+
+
+def strangers(driven: terminal.Terminal) -> None:
+    problem = answers.Problem(code="unauthenticated", detail="nobody knows this token", hint="log in again")
+    driven.system.streams = [[client.ProblemError(problem)]]
+
+
+def away(driven: terminal.Terminal) -> None:
+    driven.system.as_of = "1.42, 75.2"
+
+
 CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "help": (["--help"], "", nothing),
     "apply-help": (["apply", "--help"], "", nothing),
@@ -85,6 +129,13 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "plan-refused": (["plan", "d-7f3a"], "", answer(Verb.PLAN, REFUSED)),
     "plan-invalid": (["plan", "system.yaml"], "", invalid),
     "plan-offline": (["plan", "changed.yaml", "--offline", "system.yaml"], "", nothing),
+    "plan-full-out": (["plan", "system.yaml", "--full", "--out", "change.plan"], "", nothing),
+    "plan-out-offline": (
+        ["plan", "changed.yaml", "--offline", "system.yaml", "--out", "change.plan"],
+        "",
+        nothing,
+    ),
+    "plan-draft-invalid": (["plan", "d-7f3a"], "", invalid),
     "plan-json": (["plan", "42", "-o", "json"], "", nothing),
     "apply": (["apply", "system.yaml", "--yes"], "", answer(Verb.ROLLOUT, [RUNNING, upstream.rollout()])),
     "apply-asked": (["apply", "system.yaml"], "y\n", nothing),
@@ -115,6 +166,23 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
             requests.Problem("conflict", "the active revision is r41 (got 40)", "look at the plan again"),
         ),
     ),
+    "apply-plan": (["apply", "saved.plan", "--yes"], "", nothing),
+    "apply-plan-asked": (["apply", "saved.plan"], "y\n", nothing),
+    "apply-plan-moved": (
+        ["apply", "saved.plan", "--yes"],
+        "",
+        answer(
+            Verb.APPLY,
+            requests.Problem(
+                "conflict",
+                "the active revision is another one (got 41, have 42)",
+                "plan again and apply that",
+            ),
+        ),
+    ),
+    "apply-plan-other-base": (["apply", "saved.plan", "--yes", "--if-revision", "40"], "", nothing),
+    "apply-plan-broken": (["apply", "broken.plan", "--yes"], "", nothing),
+    "apply-help-plan": (["plan", "--help"], "", nothing),
     "apply-invalid": (["apply", "system.yaml", "--yes"], "", invalid),
     "rollback": (["rollback", "--yes"], "", nothing),
     "status": (["status"], "", nothing),
@@ -125,6 +193,8 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "status-yaml": (["status", "-o", "yaml"], "", nothing),
     "status-name": (["status", "-o", "name"], "", nothing),
     "status-rollout": (["status", "ro-7"], "", answer(Verb.ROLLOUT, REACHED)),
+    "status-rollout-sites": (["status", "ro-7"], "", answer(Verb.ROLLOUT, BY_SITE)),
+    "status-as-of": (["status", "--exit-code"], "", away),
     "status-nobody": (["status"], "", answer(Verb.STATUS, AWAY)),
     "status-no-coordinator": (
         ["status"],
@@ -148,10 +218,32 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "servers": (["servers"], "", nothing),
     "servers-wide": (["servers", "--site", "north", "-o", "wide"], "", nothing),
     "servers-name": (["servers", "-o", "name"], "", nothing),
+    "nodes": (["nodes"], "", nothing),
+    "nodes-wide": (["nodes", "--site", "north", "--on", "n1", "-o", "wide"], "", nothing),
+    "nodes-json": (["nodes", "-o", "json"], "", nothing),
+    "roles": (["roles"], "", nothing),
+    "roles-wide": (["roles", "--type", "process", "-o", "wide"], "", nothing),
+    "roles-name": (["roles", "-o", "name"], "", nothing),
+    "servers-json": (["servers", "-o", "json"], "", nothing),
+    "sites-json": (["sites", "-o", "json"], "", nothing),
+    "diff": (["diff", "41", "42"], "", nothing),
+    "diff-nothing-named": (["diff"], "", nothing),
+    "diff-files": (["diff", "system.yaml", "--detailed-exitcode"], "", nothing),
+    "diff-same": (["diff", "42", "active"], "", answer(Verb.DIFF, SAME)),
+    "diff-json": (["diff", "41", "-o", "json"], "", nothing),
+    "events": (["events", "-f"], "", streamed),
+    "events-json": (["events", "-f", "--after", "3.10", "-o", "json"], "", streamed),
+    "events-once": (["events"], "", nothing),
+    "events-not-allowed": (["events", "-f"], "", strangers),
     "describe": (["describe", "n2"], "", nothing),
+    "describe-json": (["describe", "n2", "-o", "json"], "", nothing),
     "history": (["history"], "", nothing),
+    "history-wide": (["history", "-o", "wide"], "", nothing),
+    "history-json": (["history", "-o", "json"], "", nothing),
     "history-name": (["history", "-o", "name"], "", nothing),
     "show": (["show", "active"], "", nothing),
+    "show-json": (["show", "42", "-o", "json"], "", nothing),
+    "show-draft": (["show", "d-7f3a"], "", answer(Verb.SHOW, DRAFT)),
     "show-document": (["show", "r42", "--document"], "", nothing),
     "token-create": (["token", "create", "--server", "n1", "--ttl", "2h"], "", nothing),
     "token-create-elsewhere": (
@@ -190,7 +282,11 @@ def driven(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> terminal.
     pathlib.Path("changed.yaml").write_text(
         VALID.replace("ws1: {type: ws}", "ws1: {type: ws, params: {port: 9443}}")
     )
-    return terminal.Terminal(tmp_path)
+    made = terminal.Terminal(tmp_path)
+    assert made.run("plan", "system.yaml", "--out", "saved.plan").exit == 0
+    pathlib.Path("broken.plan").write_bytes(pathlib.Path("saved.plan").read_bytes()[:100])
+    made.system.asked.clear()
+    return made
 
 
 def told(words: list[str], done: terminal.Done) -> str:

@@ -296,7 +296,9 @@ async def test_a_plan_is_applied_only_to_the_document_that_it_was_made_of() -> N
     world = micworld.World()
     served, _ = await world.open()
     code, problem = await world.apply(served, builders.document(), if_digest="f" * 64, if_revision=1)
-    assert (code, "not the planned one" in problem["detail"]) == ("conflict", True)
+    assert (code, "the document is not the one that was planned" in problem["detail"]) == ("conflict", True)
+    code, problem = await world.apply(served, builders.document(), if_base_digest="f" * 64)
+    assert (code, "the active document is not" in problem["detail"]) == ("conflict", True)
     assert served.at.past.version.revision == 1
 
 
