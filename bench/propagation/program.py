@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from coordinator.host import logs
+from coordinator.host import logs, loop
 
 PROFILE = "TIERCAST_BENCH_PROFILE"
 """A directory: every program writes its profile there when it ends."""
@@ -44,10 +44,11 @@ class Line:
 
 
 def run(work: Callable[[Line], Awaitable[None]]) -> None:
-    """Until `work` returns, on the fastest loop that is installed."""
+    """Until `work` returns, on the loop of the product's processes."""
     logs.configure(level="warning")
     profile = cProfile.Profile() if os.environ.get(PROFILE) else None
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    loop.tune()
+    with asyncio.Runner(loop_factory=loop.factory()) as runner:
         if profile is not None:
             profile.enable()
         try:
@@ -58,15 +59,6 @@ def run(work: Callable[[Line], Awaitable[None]]) -> None:
                 _save(profile)
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """uvloop's where it is installed."""
-    try:
-        import uvloop  # noqa: PLC0415 it may be missing
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
 def settle() -> None:
     """What exists by now stays: the collector need not look at it again. For crowded clients only, never for a tier."""
     gc.collect()
@@ -74,9 +66,10 @@ def settle() -> None:
 
 
 async def _worked(work: Callable[[Line], Awaitable[None]]) -> None:
-    loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(LINE_BYTES)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
     line = Line(reader)
     try:
         await work(line)

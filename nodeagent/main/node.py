@@ -12,7 +12,7 @@ import anyio.abc
 
 from coordinator import errors, role
 from coordinator.hop import driver
-from coordinator.host import catalogue, clock, disk, logs, settings
+from coordinator.host import catalogue, clock, disk, logs, loop, settings
 from nodeagent.basedrole import acks, events, follower, host, lane
 from nodeagent.supervision import launcher, spec
 
@@ -110,7 +110,7 @@ def main(path: str) -> int:
         await Node(given).run()
 
     try:
-        anyio.run(run)
+        loop.run(run)
     except errors.SignatureError as problem:
         _LOG.error("node cannot start", reason=problem.message)
         return 10

@@ -1,5 +1,6 @@
 """`server run`: this machine's ServerShell in the foreground, from its directory or from an enrolled identity file."""
 
+import functools
 import os
 import pathlib
 import signal
@@ -11,7 +12,7 @@ import msgspec
 
 from coordinator import errors, names
 from coordinator.hop import credentials, driver
-from coordinator.host import clock, disk, lock, logs, settings
+from coordinator.host import clock, disk, lock, logs, loop, settings
 from coordinator.propagation import events as hop
 from coordinator.propagation import mirror
 from coordinator.trust import authority, certificates, signing
@@ -97,7 +98,7 @@ def run(layout: settings.Layout, local_address: str | None, log_level: str) -> i
             _LOG.warning(
                 "this machine's clock is wrong: behind the making of its own identity", seconds=behind
             )
-        anyio.run(_serve, layout, at)
+        loop.run(functools.partial(_serve, layout, at))
     return 0
 
 
