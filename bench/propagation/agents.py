@@ -1,7 +1,8 @@
 """Many agents of a bench in one process, each with a connection of its own: the product's subscriber, intake and hop.
 
 In the mode *propagation* an agent acks `ready` on receipt and digest, and takes every signature for good
-(`Believing`): that is the work the peers' clients do. What it leaves out against a ServerShell is said in the results.
+(`Believing`): that is the work the peers' clients do. In the mode *full* it verifies every signature and acks only what
+stands durably in a ledger of its own, as a ServerShell does. Neither starts a process.
 """
 
 import pathlib
@@ -9,7 +10,8 @@ import sys
 
 from bench.propagation import ground, program, roster
 from coordinator import names
-from coordinator.hop import driver
+from coordinator.hop import driver, ledger
+from coordinator.host import disk
 from coordinator.propagation import bodies, events, intake, messages, mirror, subscriber
 from coordinator.trust import signing
 
@@ -46,9 +48,10 @@ class Receipts:
 class Agent:
     """A subscriber that acks what it accepts."""
 
-    def __init__(self, told: roster.Roster, number: int, receipts: Receipts) -> None:
+    def __init__(self, told: roster.Roster, number: int, receipts: Receipts, mode: str) -> None:
         me = subscriber.Me(told.cluster, messages.ChildKind.SHELL, "", told.agent(number))
-        keyring = Believing.trusting(told.seed.trust, told.cluster)
+        kind = signing.Keyring if mode == roster.FULL else Believing
+        keyring = kind.trusting(told.seed.trust, told.cluster)
         content = mirror.Content(mirror.SignedTrust(told.seed.trust, keyring.body))
         taking = intake.Intake(content, bodies.Shelf(), told.cluster, lambda _body: None)
         taking.keyring = keyring
@@ -94,14 +97,20 @@ def _ready(version: names.Version, digest: names.Digest, seq: int) -> messages.A
 
 
 async def work(line: program.Line) -> None:
-    """Arguments: directory, first, last (not included), ports of the ICs. Questions: `settle`, `report` (a digest)."""
+    """Arguments: directory, first, last (not included), ports of the ICs, mode.
+
+    Questions: `settle`, `report` (a digest).
+    """
     directory, first, last = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    ports = [int(port) for port in sys.argv[4].split(",")]
+    ports, mode = [int(port) for port in sys.argv[4].split(",")], sys.argv[5]
     told = roster.load(directory / roster.FILE)
     receipts, drivers = Receipts(), []
     for number in range(first, last):
-        agent = Agent(told, number, receipts)
-        driven = ground.driven(agent, told, told.agent(number), agent.perform)
+        agent = Agent(told, number, receipts, mode)
+        book = (
+            ledger.Ledger(disk.DirectoryDisk(directory / f"agent{number}")) if mode == roster.FULL else None
+        )
+        driven = ground.driven(agent, told, told.agent(number), agent.perform, book)
         driven.start()
         site = number % told.sites
         parent = events.Parent(names.ServerName(f"relay{site}"), roster.ADDRESS, ports[site])

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from bench.peers import systems
-from bench.propagation import checks, programs, results, run, stand, workload
+from bench.propagation import checks, programs, results, roster, run, stand, workload
 from coordinator import errors, limits
 from coordinator.cli import printing
 
@@ -57,7 +57,13 @@ class Size(click.ParamType[int]):
     show_default=True,
     help="Of each system and change.",
 )
-@click.option("--mode", type=click.Choice(("propagation",)), default="propagation", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(roster.MODES),
+    default=roster.PROPAGATION,
+    show_default=True,
+    help="full: agents verify signatures and write ledgers.",
+)
 @click.option(
     "--peers", default="none", show_default=True, help=f"none, all, or of {', '.join(systems.PEERS)}."
 )
@@ -74,8 +80,9 @@ class Size(click.ParamType[int]):
 def propagation(form: str, change: str, peers: str, processes: int | None, **asked: object) -> int:
     """Publish revisions at a real MIC, through real ICs, to many agents; the clock stops at MIC with the last ack.
 
-    Mode propagation: agents ack on receipt and digest, as the peers' clients do. Everything runs on this machine, over
-    loopback, below one temporary directory that is gone at the end.
+    Mode propagation: agents ack on receipt and digest, as the peers' clients do. Mode full: they verify signatures and
+    write their ledgers durably, which no peer does. Everything runs on this machine, over loopback, below one temporary
+    directory that is gone at the end.
     """
     wish = run.Wish(
         sites=_int(asked["sites"]),
@@ -93,6 +100,10 @@ def propagation(form: str, change: str, peers: str, processes: int | None, **ask
             f"a site without a server is no site (got {wish.agents} servers, {wish.sites} sites)"
         )
     chosen = run.systems_of(peers, systems.PEERS)
+    if wish.mode == roster.FULL and len(chosen) > 1:
+        raise errors.UsageError(
+            "peers do the work of mode propagation alone (got --mode full)", hint="leave --peers out"
+        )
     checks.check(
         agents=wish.agents,
         processes=wish.processes,

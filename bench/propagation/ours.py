@@ -12,7 +12,7 @@ class Tiercast:
     """See the module."""
 
     name = "tiercast"
-    lacks = "agents take signatures unverified and keep no ledger (mode propagation); relays do both"
+    lacks = "in mode propagation agents take signatures unverified and keep no ledger; relays do both"
 
     def missing(self) -> str:
         return ""
@@ -35,7 +35,10 @@ class Tiercast:
         ]
         ports = ",".join([str((await one.hear())["port"]) for one in relays])
         crowds = [
-            made.add(stand.AGENTS, await _start(f"agents{n}", "agents", order, str(first), str(last), ports))
+            made.add(
+                stand.AGENTS,
+                await _start(f"agents{n}", "agents", order, str(first), str(last), ports, order.mode),
+            )
             for n, (first, last) in enumerate(order.shares())
         ]
         for crowd in crowds:

@@ -16,6 +16,8 @@ from coordinator.tiers import seed
 from coordinator.trust import authority, tokens
 
 FILE = "roster"
+PROPAGATION, FULL = "propagation", "full"
+MODES = (PROPAGATION, FULL)
 ADDRESS = "127.0.0.1"
 MIC = names.ServerName("master")
 MIC_ID = names.ServerId("id-master")
@@ -88,7 +90,7 @@ def make(*, sites: int, agents: int, tls: bool, wall: float, token: tokens.Token
     document = first.basic_document(
         server=MIC, address=ADDRESS, site=_CENTRE, master_domain="bench", fqdn="bench.invalid"
     )
-    planted = seed.first_objects(keys, MIC_ID, MIC, document, token, wall)
+    planted = seed.first_objects(keys, seed.First(MIC_ID, MIC), document, token, wall)
     return Roster(keys, planted, sites, agents, tls)
 
 

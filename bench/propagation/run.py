@@ -85,7 +85,7 @@ async def _stood(
     with tempfile.TemporaryDirectory(
         prefix=f"{system.name}-", dir=next(iter(series.values()))[0][0].path.parent
     ) as path:
-        order = stand.Order(wish.sites, wish.agents, wish.tls, wish.processes, pathlib.Path(path))
+        order = stand.Order(wish.sites, wish.agents, wish.tls, wish.mode, wish.processes, pathlib.Path(path))
         try:
             tell(f"round {turn + 1} of {wish.rounds}: starting {system.name}")
             await system.start(order, made)

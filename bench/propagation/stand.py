@@ -24,6 +24,7 @@ class Order(msgspec.Struct, frozen=True):
     sites: int
     agents: int
     tls: bool
+    mode: str
     processes: int
     """That the agents are packed into."""
     directory: pathlib.Path
