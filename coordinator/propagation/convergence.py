@@ -149,6 +149,8 @@ class Convergence:
 
     def _ask(self, asked: Mapping[names.ServerId, Asked], placing: names.Version) -> None:
         """`placing` is what a server that is asked from now on can have at the oldest, where that is known."""
+        if asked == self.asked:
+            return
         for server, one in asked.items():
             facts, before = self.facts.setdefault(server, Facts({})), self.asked.get(server)
             released = facts.ack is not None and facts.ack.level is messages.Level.RELEASED
@@ -248,18 +250,18 @@ class Convergence:
         before, was = facts.sync, facts.reachable
         if facts.links:
             facts.latched = True
-            self._grace.pop(server, None)
         elif facts.latched and not facts.done and server not in self._grace and before is not Sync.LOST:
             self._grace[server] = now + limits.SILENT_S
-        facts.sync = self._sync(server, facts, now)
-        if facts.sync not in _MOVING:
+        sync = facts.sync = self._sync(server, facts, now)
+        if self._grace and (facts.links or sync not in _MOVING):
             self._grace.pop(server, None)
-        if facts.sync is not before:
+        if sync is not before:
             facts.since = now
-        facts.reachable = server in self.asked and self._is_reachable(facts)
-        if server in self.asked:
+        asked = server in self.asked
+        facts.reachable = asked and self._is_reachable(facts)
+        if asked:
             self._counts[before] -= 1
-            self._counts[facts.sync] += 1
+            self._counts[sync] += 1
             self._reachable += facts.reachable - was
         self._touched(now)
 
@@ -288,7 +290,7 @@ class Convergence:
     def _reached(self, ack: messages.AckState | None, *, leaving: bool) -> Sync:
         """How far a linked server is."""
         moving = Sync.LEAVING if leaving else Sync.APPLYING
-        if ack is None or (ack.version, ack.digest) != (self.version, self.digest):
+        if ack is None or ack.version != self.version or ack.digest != self.digest:
             return Sync.STALE if ack is not None and ack.code == messages.STALE else moving
         if ack.outcome is messages.Outcome.REFUSED:
             return Sync.STALE
