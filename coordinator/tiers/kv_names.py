@@ -5,7 +5,6 @@ to administrators of the master domain. People of another domain have what lies 
 """
 
 import base64
-import binascii
 
 from coordinator import errors, limits
 from coordinator.domains import people, scopes
@@ -100,7 +99,7 @@ def given(text: str, encoding: requests_kv.Encoding) -> bytes:
     """A key or value of a request. Raises `UsageError`."""
     try:
         return base64.b64decode(text, validate=True) if encoding else text.encode()
-    except (binascii.Error, UnicodeEncodeError) as wrong:
+    except ValueError as wrong:  # of base64, of UTF-8, or of what is not ASCII
         raise errors.UsageError(f"this is not {encoding or 'UTF-8'} (got {text[:40]!r}): {wrong}") from None
 
 
