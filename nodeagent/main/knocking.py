@@ -5,16 +5,20 @@ preface is said before `vouched` has returned.
 """
 
 import contextlib
+import functools
 import socket
 import ssl
 import types
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 
 import msgspec
 
 from coordinator import errors, limits, names
 from coordinator.propagation import joining
 from coordinator.trust import joinlines, tls
+
+_Outcome = TypeVar("_Outcome")
 
 ANSWER_S = 40.0  # longer than a door waits for MIC
 
@@ -42,6 +46,46 @@ def place(text: str) -> Place:
     return Place(address, int(port))
 
 
+class _Encrypted:
+    """TLS over a socket that stays its owner's: `wrap_socket` loses it where the peer resets at once."""
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
+        self._plain = plain
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out)
+
+    def handshake(self) -> None:
+        """Raises `OSError`, `EOFError`, as all of these do."""
+        self._done(self._tls.do_handshake)
+
+    def certificate(self) -> bytes:
+        return self._tls.getpeercert(True) or b""
+
+    def send(self, data: bytes) -> None:
+        self._done(lambda: self._tls.write(data))
+
+    def receive(self, size: int) -> bytes:
+        """Exactly so many bytes."""
+        data = b""
+        while len(data) < size:
+            data += self._done(functools.partial(self._tls.read, size - len(data)))
+        return data
+
+    def _done(self, act: Callable[[], _Outcome]) -> _Outcome:
+        while True:
+            try:
+                outcome = act()
+            except ssl.SSLWantReadError:
+                self._plain.sendall(self._out.read())
+                piece = self._plain.recv(65536)
+                if not piece:
+                    raise EOFError("it closed the connection") from None
+                self._in.write(piece)
+            else:
+                self._plain.sendall(self._out.read())
+                return outcome
+
+
 class Knock:
     """See the module; a context manager."""
 
@@ -51,22 +95,17 @@ class Knock:
         source = (local_address, 0) if local_address else None
         with contextlib.ExitStack() as opened:
             try:
-                plain = socket.create_connection((at.address, at.port), limits.DIAL_TIMEOUT_S, source)
-                opened.enter_context(plain)
-                plain.settimeout(limits.HELLO_S)
-                plain.sendall(joining.PREFACE)
-                self._talk = tls.stranger_context().wrap_socket(plain)
-            except (OSError, ValueError) as wrong:
+                self._plain = opened.enter_context(
+                    socket.create_connection((at.address, at.port), limits.DIAL_TIMEOUT_S, source)
+                )
+                self._plain.settimeout(limits.HELLO_S)
+                self._plain.sendall(joining.PREFACE)
+                self._talk = _Encrypted(self._plain, tls.stranger_context())
+                self._talk.handshake()
+                self.greeting = joining.greeting(self._received())
+            except (OSError, EOFError, ValueError) as wrong:
                 raise errors.UnreachableError(f"{at} does not answer: {_why(wrong)}") from wrong
             opened.pop_all()
-        try:
-            self.greeting = joining.greeting(self._received())
-        except (OSError, EOFError) as wrong:
-            self._talk.close()
-            raise errors.UnreachableError(f"{at} does not greet: {_why(wrong)}") from wrong
-        except BaseException:
-            self._talk.close()
-            raise
 
     def __enter__(self) -> Self:
         return self
@@ -74,12 +113,12 @@ class Knock:
     def __exit__(
         self, kind: type[BaseException] | None, wrong: BaseException | None, trace: types.TracebackType | None
     ) -> None:
-        self._talk.close()
+        self._plain.close()
 
     def vouched(self, pin: str) -> tuple[names.ClusterId, bytes]:
         """Cluster and CA (PEM) of whoever is there. Raises `IdentityError` where that is not what the pin says."""
         try:
-            return joinlines.vouched(pin, self.greeting.roots, self._talk.getpeercert(True) or b"")
+            return joinlines.vouched(pin, self.greeting.roots, self._talk.certificate())
         except errors.IdentityError as wrong:
             hint = "was the line copied from another system, or does somebody else listen there?"
             raise errors.IdentityError(f"{self.at}: {wrong.message}", hint=hint) from wrong
@@ -87,26 +126,17 @@ class Knock:
     def ask(self, request: joining.Request) -> joining.Answer:
         """Raises `UnreachableError` where no answer comes: it may have been done all the same."""
         try:
-            self._talk.settimeout(ANSWER_S)
-            self._talk.sendall(joining.framed(request))
+            self._plain.settimeout(ANSWER_S)
+            self._talk.send(joining.framed(request))
             return joining.answer(self._received())
         except (OSError, EOFError) as wrong:
             raise errors.UnreachableError(f"{self.at} did not answer: {_why(wrong)}") from wrong
 
     def _received(self) -> bytes:
-        size = int.from_bytes(self._exactly(joining.HEADER_BYTES), "big")
+        size = int.from_bytes(self._talk.receive(joining.HEADER_BYTES), "big")
         if size > joining.ANSWER_BYTES:
             raise errors.ProtocolError(f"{self.at} says too much (got {size}, have {joining.ANSWER_BYTES})")
-        return self._exactly(size)
-
-    def _exactly(self, size: int) -> bytes:
-        data = bytearray()
-        while len(data) < size:
-            piece = self._talk.recv(size - len(data))
-            if not piece:
-                raise EOFError("it closed the connection")
-            data += piece
-        return bytes(data)
+        return self._talk.receive(size)
 
 
 def _why(wrong: Exception) -> str:

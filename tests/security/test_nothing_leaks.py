@@ -8,6 +8,7 @@ import base64
 import http.client
 import os
 import pathlib
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 
 from coordinator.host import clock, contexts, disk, settings
 from coordinator.runtime import initialise
-from coordinator.trust import authority, tls
+from coordinator.trust import authority, joinlines, tls
 from nodeagent.main import local
 
 ADDRESS = "127.0.89.1"
@@ -187,6 +188,58 @@ def test_nothing_below_the_directory_is_for_anybody_else(server: Server) -> None
     for path in (server.layout.root, *server.layout.root.rglob("*"), server.context):
         if not path.is_symlink():
             assert path.lstat().st_mode & 0o077 == 0, f"{stat.filemode(path.lstat().st_mode)} {path}"
+
+
+def joining(
+    server: Server, line: str, at: str, directory: pathlib.Path, *more: str
+) -> "subprocess.Popen[bytes]":
+    """The real command, the line said as people say it."""
+    command = pathlib.Path(sys.executable).with_name("tiercast")
+    words = [str(command), "server", "join", line, "--at", at, "--dir", str(directory), *more]
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def line_made(server: Server) -> str:
+    headers = {"Authorization": f"Bearer {server.made.token.text}", "Content-Type": "application/json"}
+    connection = http.client.HTTPSConnection(
+        ADDRESS, 8443, context=tls.pinned_client_context(server.made.ca_pem), timeout=10
+    )
+    try:
+        connection.request("POST", "/api/admin/v1/tokens", body=b"{}", headers=headers)
+        return str(msgspec.json.decode(connection.getresponse().read())["line"])
+    finally:
+        connection.close()
+
+
+def test_a_join_line_is_hidden_while_it_is_used_and_leaves_no_trace(
+    server: Server, tmp_path: pathlib.Path
+) -> None:
+    line = line_made(server)
+    secret = joinlines.parse(line).secret
+    spellings = [secret.encode(), bytes.fromhex(secret), base64.b64encode(bytes.fromhex(secret)).rstrip(b"=")]
+    with socket.create_server((ADDRESS, 0)) as silent:
+        silent.settimeout(DEADLINE_S)
+        waiting = joining(
+            server, line, f"{ADDRESS}:{silent.getsockname()[1]}", tmp_path / "never", "--timeout", "1s"
+        )
+        with silent.accept()[0]:  # it has begun to ask, and waits
+            for name in ("cmdline", "environ"):
+                seen = pathlib.Path(f"/proc/{waiting.pid}/{name}").read_bytes()
+                assert not any(one in seen for one in spellings), name
+    told = waiting.communicate(timeout=DEADLINE_S)[0]
+    assert waiting.returncode == 8, told
+    joined = joining(server, line, f"{ADDRESS}:7401", tmp_path / "n1")
+    told += joined.communicate(timeout=DEADLINE_S)[0]
+    assert joined.returncode == 0, told
+    below = (server.layout.root, tmp_path)
+    files = [path for root in below for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    for data, where in [
+        (told, "output"),
+        *((path.read_bytes(), str(path)) for path in (*files, server.output)),
+    ]:
+        assert not any(one in data for one in spellings), where
+    for path in (tmp_path / "n1", *(tmp_path / "n1").rglob("*")):
+        assert path.lstat().st_mode & 0o077 == 0, path
 
 
 def test_what_holds_secrets_does_not_show_them(server: Server) -> None:
