@@ -72,7 +72,7 @@ GOOD: dict[str, Any] = {
     Verb.LOGOUT: requests_people.Done("ada is logged out"),
     Verb.PEOPLE: requests_people.PeopleView((ADA, CI)),
     Verb.PERSON_ADD: requests_people.Done("ci of acme was added, viewer"),
-    Verb.PERSON_REMOVE: requests_people.Done("ci of acme was removed, with 1 tokens"),
+    Verb.PERSON_REMOVE: requests_people.Done("ci of acme was removed, and 1 token with them"),
     Verb.PERSON_ROLE: requests_people.Done("ci of acme is operator"),
     Verb.PERSON_PASSWORD: requests_people.Done("the password of ada of acme was set; 0 other logins ended"),
     Verb.TOKENS: requests_people.TokensView((TOKEN,)),

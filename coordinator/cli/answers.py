@@ -190,3 +190,8 @@ class Who(msgspec.Struct, frozen=True):
     name: str
     role: str
     cluster: str
+    domain: str = ""
+    master_domain: str = ""
+    scopes: tuple[str, ...] = ()
+    expires: float = 0.0
+    first: bool = False

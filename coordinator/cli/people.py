@@ -20,8 +20,17 @@ def whoami(form: str) -> int:
     if structured is not None:
         shown.say(structured)
     else:
-        shown.say(who.name if form == "name" else f"{who.name}, {who.role}, of cluster {who.cluster}")
+        shown.say(who.name if form == "name" else _told(who))
+        if who.first and form == "table":
+            shown.tell("this is the one-time secret of `server init`: `tiercast login` makes a person of it")
     return exits.Exit.OK
+
+
+def _told(who: answers.Who) -> str:
+    domain = f" of {who.domain}" if who.domain else ""
+    reach = f", for {', '.join(who.scopes)} alone" if who.scopes else ""
+    until = f", until {printing.moment(who.expires)}" if who.expires else ""
+    return f"{who.name}, {who.role}{domain}, of cluster {who.cluster}{reach}{until}"
 
 
 @click.group()

@@ -120,6 +120,12 @@ class Session:
         self._out.write("".join(f"{line.rstrip()}\n" for line in lines))
         self._out.flush()
 
+    def ask(self, question: str) -> None:
+        """Talk that waits for what is typed after it."""
+        self._clear()
+        self._talk.write(clean(question))
+        self._talk.flush()
+
     def confirmed(self, question: str) -> bool:
         """Ask the person. Raises `UsageError` where there is none: it never hangs."""
         if not self.terminal:

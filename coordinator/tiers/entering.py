@@ -63,7 +63,7 @@ async def claim(at: desk.Desk, caller: desk.Caller, asked: requests_people.Claim
     async with at.turn:
         if await people.find(at.store, domain, name) is not None:
             raise errors.ConflictError(
-                f"there is {name} in {domain} already", hint="choose another name, or log in by password"
+                f"there is {name} in {domain} already", hint=f"choose another name; if that is you: tiercast login {name}@{domain}"
             )
         if not await keeping.firsts(at):
             raise errors.NotAllowedError(
@@ -117,4 +117,4 @@ async def reset_administrator(at: desk.Desk, name: str, password: str) -> reques
         operations = keeping.puts(after) + keeping.drops({one.id: one for one in ended}.values())
         told = f"{name} of {domain} is an administrator with a new password"
         await keeping.commit(at, caller, operations, told)
-    return requests_people.Done(f"{told}; {len(ended)} tokens ended")
+    return requests_people.Done(f"{told}; {keeping.counted(len(ended), 'token')} ended")

@@ -148,7 +148,7 @@ async def remove(
         await _not_the_last(at, person, None)
         tokens = await people.tokens_of(at.store, domain, person.name)
         await commit(at, caller, drops((person, *tokens)), f"{person.name} of {domain} removed")
-    return requests_people.Done(f"{person.name} of {domain} was removed, with {len(tokens)} tokens")
+    return requests_people.Done(f"{person.name} of {domain} was removed, and {counted(len(tokens), 'token')} with them")
 
 
 async def set_role(
@@ -271,3 +271,8 @@ async def somebody_enters(at: desk.Desk) -> None:
 async def firsts(at: desk.Desk) -> tuple[people.TokenRecord, ...]:
     """The one-time secret of `server init`, while nobody has logged in."""
     return tuple(one for one in await people.tokens_of(at.store) if one.kind is people.Kind.FIRST)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 token`, `2 tokens`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -182,7 +182,7 @@ async def test_a_lesser_role_and_a_removal_are_in_force_at_once_for_every_token(
     await world.ask(served, Verb.PERSON_ROLE, requests_people.SetRole(name="oli", role="viewer"))
     assert (await world.who(served, token))["role"] == "viewer"
     code, answer = await world.ask(served, Verb.PERSON_REMOVE, requests_people.RemovePerson("oli"))
-    assert (code, answer["detail"]) == ("", "oli of acme was removed, with 1 tokens")
+    assert (code, answer["detail"]) == ("", "oli of acme was removed, and 1 token with them")
     assert await world.who(served, token) == "unauthenticated"
     code, _ = await world.ask(served, Verb.PERSON_REMOVE, requests_people.RemovePerson("oli"))
     assert code == "not_found"
