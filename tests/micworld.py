@@ -172,7 +172,7 @@ class World:
         self.authority = authority.create_authority(CLUSTER, self.clock.wall())
         self.token = tokens.new_token(self.random)
         self.seed: seed.Seed | None = seed.first_objects(
-            self.authority, FIRST, C1, basic(), self.token, self.clock.wall()
+            self.authority, seed.First(FIRST, C1), basic(), self.token, self.clock.wall()
         )
         self.ledger: mirror.Content | None = None
         self.requests = 0

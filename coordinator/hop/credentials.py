@@ -8,7 +8,7 @@ import functools
 import ssl
 from collections.abc import Iterable
 
-from coordinator import effects
+from coordinator import effects, names
 from coordinator.trust import authority, peers, tls
 
 
@@ -22,14 +22,22 @@ class Credentials:
         self.identity = identity
         self._clock = clock
         self._roots = tuple(roots)
+        self._attached: list[ssl.SSLContext] = []
+        self.revoked: frozenset[names.ServerId] = frozenset()
+
+    def attach(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        """One that cannot be made anew: it shows the newest certificate too, and takes every root that comes."""
+        self._attached.append(context)
+        return context
 
     def renew(self, identity: authority.Identity) -> None:
         """Shown from the next handshake on; the links that stand keep theirs."""
         self.identity = identity
         self._forget()
 
-    def trust(self, roots: Iterable[bytes]) -> None:
+    def trust(self, roots: Iterable[bytes], revoked: Iterable[names.ServerId] = ()) -> None:
         """Nobody else's certificates open a link from now on."""
+        self.revoked = frozenset(revoked)
         if self._roots != tuple(roots):
             self._roots = tuple(roots)
             self._forget()
@@ -37,10 +45,8 @@ class Credentials:
     def _forget(self) -> None:
         for made in ("server", "client"):
             self.__dict__.pop(made, None)
-
-    @property
-    def roots(self) -> tuple[bytes, ...]:
-        return self._roots
+        for context in self._attached:
+            tls.refresh(context, self.identity, self._roots)
 
     @functools.cached_property
     def server(self) -> ssl.SSLContext:

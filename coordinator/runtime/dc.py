@@ -4,10 +4,13 @@ Domains, their administrators and tokens arrive with "Life of a revision"; until
 itself, and this role only shows that a domain centre here would reach it. It stores nothing.
 """
 
+import functools
+
 from coordinator import errors, limits, role
 from coordinator.config import kinds
+from coordinator.host import settings
 from coordinator.propagation import messages
-from coordinator.runtime import home
+from coordinator.runtime import home, keyholding
 from coordinator.tiers import upstream
 
 
@@ -29,6 +32,9 @@ class DcRole:
         self._link = upstream.Upstream(me, self._home.content, self._home.ground(context))
         self._link.start(home.coordinators(self._home, context.view().body))
         context.background(self._watch)
+        layout = settings.Layout(context.server_directory)
+        learn = functools.partial(keyholding.tell, self._link)
+        context.background(functools.partial(keyholding.follow, self._home, layout, learn))
 
     async def _watch(self) -> None:
         assert self._link is not None

@@ -40,6 +40,8 @@ class HandOver(msgspec.Struct, frozen=True, array_like=True):
     signing_private: bytes
     etcd: access.Access | None = None
     """Where the store is, if it is none of ours: then there is no snapshot."""
+    authority: bytes = b""
+    """All of it, where keys were rotated since `init`."""
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):
@@ -189,7 +191,14 @@ def write(
     """Raises `NotFoundError` without the authority, `OSError`."""
     own = authority.Authority.load(here.root)
     content = HandOver(
-        here.identity.cluster, members, data, own.ca_key_pem, own.ca_pem, own.signing_private, used
+        here.identity.cluster,
+        members,
+        data,
+        own.ca_key_pem,
+        own.ca_pem,
+        own.signing_private,
+        used,
+        own.encode(),
     )
     encoded = msgspec.msgpack.encode(_File(_FORMAT, content))
     disk.DirectoryDisk(output.absolute().parent).write(output.name, encoded)
@@ -251,15 +260,19 @@ def _make_way(at: Ground, cluster: names.ClusterId, member: str) -> bool:
 
 
 def _take_authority(here: home.Home, content: HandOver) -> None:
+    """What the file holds, unless what is here is as new; keys that were rotated since are newer."""
+    given = authority.Authority(content.cluster, content.ca_key_pem, content.ca_pem, content.signing_private)
+    if content.authority:
+        given = authority.Authority.decode(content.authority)
     try:
         held = authority.Authority.load(here.root)
     except errors.NotFoundError:
-        authority.Authority(
-            content.cluster, content.ca_key_pem, content.ca_pem, content.signing_private
-        ).save(here.root)
+        given.save(here.root)
         return
     if held.cluster != content.cluster:
         raise errors.IdentityError("this server holds the authority of another cluster")
+    if held.number < given.number:
+        given.save(here.root)
 
 
 async def serve(at: Ground) -> names.Version | None:

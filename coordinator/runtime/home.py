@@ -24,7 +24,7 @@ RETRY_AFTER_S = (
 _LOG = logs.Log("runtime")
 
 
-class _Untouched:
+class Untouched:
     """A directory that somebody else writes: whatever the reader would mend is left as it is."""
 
     def __init__(self, below: disk.DirectoryDisk) -> None:
@@ -92,7 +92,7 @@ def _accepted(
     admission = root.read(authority.ADMISSION_FILE)
     if admission is not None:
         stored[mirror.ADMISSION_PREFIX + identity.server_id] = admission
-    book = ledger.Ledger(_Untouched(disk.DirectoryDisk(layout.ledger)))
+    book = ledger.Ledger(Untouched(disk.DirectoryDisk(layout.ledger)))
     try:
         content = mirror.from_ledger({**stored, **book.load().objects}, keyring)
     except errors.SignatureError as problem:

@@ -12,9 +12,9 @@ import msgspec
 from coordinator import errors, limits, names, role
 from coordinator.config import kinds
 from coordinator.hop import door, driver, ledger, upward
-from coordinator.host import disk, logs
+from coordinator.host import disk, logs, settings
 from coordinator.propagation import asks, bodies, events, joining, messages, mirror, relay
-from coordinator.runtime import home
+from coordinator.runtime import home, keyholding
 from coordinator.trust import signing
 
 LISTEN_RETRY_S = 2.0
@@ -58,6 +58,8 @@ class IcRole:
         else:
             context.background(self._listen_later)
         context.background(self._watch)
+        layout = settings.Layout(context.server_directory)
+        context.background(functools.partial(keyholding.follow, self._home, layout))
 
     async def _watch(self) -> None:
         assert self._driver is not None
@@ -170,7 +172,11 @@ def _mirror(here: home.Home, book: ledger.Ledger) -> tuple[mirror.Content, bodie
     raws = {mirror.ledger_key(one): one.raw for one in added if one.raw}
     if raws:
         book.store(raws, (content.digest, body) if moved and body is not None else None, (content.digest,))
-    return content, home.shelf_of(content.digest, body)
+    shelf = home.shelf_of(content.digest, body)
+    prepared = None if content.target is None else content.target.content.prepared
+    if prepared is not None and (held := book.body(prepared.digest)) is not None:
+        shelf.add(prepared.digest, held)
+    return content, shelf
 
 
 def _newer(here: home.Home, content: mirror.Content, floor: names.Version) -> tuple[mirror.AnySigned, ...]:

@@ -65,14 +65,16 @@ def initialise(
     server_id = names.ServerId(random.token(SERVER_ID_BYTES))
     keys = authority.create_authority(cluster, wall)
     token = tokens.new_token(random)
-    made = seed.first_objects(keys, server_id, names.ServerName(wanted.name), document, token, wall)
+    identity = authority.enrolled(keys, server_id, wall)
+    first_server = seed.First(server_id, names.ServerName(wanted.name), identity.key_digest)
+    made = seed.first_objects(keys, first_server, document, token, wall)
     keys.save(root)
     root.write(authority.TRUST_FILE, made.trust)
     root.write(authority.JOINED_FILE, b"[]")
     root.write(seed.FILE, seed.encode(made))
     engine.save(root, etcd)
     _first_ledger(fresh, made, cluster)
-    authority.enrolled(keys, server_id, wall).save(root)
+    identity.save(root)
     if layout.root.is_dir():
         layout.root.rmdir()  # empty: checked above
     fresh.rename(layout.root)

@@ -15,8 +15,8 @@ from coordinator.config import kinds
 from coordinator.hop import door, driver
 from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import joining
-from coordinator.runtime import engine, etcd_api, home, saving, store_socket
-from coordinator.tiers import desk, mic, office, permissions, seed, standby, standing, taking
+from coordinator.runtime import engine, etcd_api, home, keyholding, saving, store_socket
+from coordinator.tiers import desk, mic, office, permissions, rotating, seed, standby, standing, taking
 from coordinator.trust import authority
 
 LOOK_S = 0.5  # how often a standby asks whether the office is free
@@ -66,8 +66,9 @@ class MicRole:
             here = home.find(context)
             self._authority = authority.Authority.load(here.root)
             self._home = here
+            layout = settings.Layout(context.server_directory)
+            context.background(functools.partial(keyholding.follow, here, layout))
             with anyio.fail_after(limits.READY_TIMEOUT_S / 2):
-                layout = settings.Layout(context.server_directory)
                 self._store = await engine.open_store(layout, here, context.clock, context.random)
             await self._stand()
         except errors.TiercastError as problem:
@@ -131,6 +132,8 @@ class MicRole:
         """Why the office is not to be taken now. Raises `NoQuorumError`."""
         try:
             other = await office.holder(store, self._home.identity.server_id)
+            identity = self._home.own.identity
+            self._authority = await keyholding.newest(store, self._home.root, identity, self._authority)
         except engine.REFUSALS as problem:
             return role.Report(role.Health.DEGRADED, problem.code, problem.message)
         self._met = True
@@ -152,8 +155,10 @@ class MicRole:
 
     async def _serve(self, store: engine.MicStore) -> None:
         """Take office. Raises `HeldError` and what `taking.open_mic` raises."""
-        context, here = self._context, home.find(self._context)
-        identity = here.identity
+        context = self._context
+        here = msgspec.structs.replace(home.find(context), own=self._home.own)
+        identity = here.own.identity
+        self._authority = await keyholding.newest(store, here.root, identity, self._authority)
         means = desk.Means(
             identity.cluster,
             identity.server_id,
@@ -164,6 +169,7 @@ class MicRole:
             context.random,
         )
         served = await taking.open_mic(means, store, _memory(here, context))
+        served.at.keep = functools.partial(authority.Authority.save, disk=here.root)
         await self._silence("this MIC comes into office")
         made = driver.Driver(served.machine, here.ground(context), served.perform)
         await self._listen(made, functools.partial(served.answered, joining.JOIN, permissions.DOOR))
@@ -180,7 +186,14 @@ class MicRole:
     def _shown(self) -> door.Shown:
         """To machines that have no identity yet."""
         content = self._home.content if self._running is None else self._running.mic.at.past.content
-        return door.Shown(self._home.identity, content.trust.content.roots)
+        return door.Shown(self._home.own.identity, content.trust.content.roots)
+
+    async def _rotated(self, what: str) -> rotating.Progress:
+        """Raises `NoCoordinatorError` where another MIC is active."""
+        running, store = self._running, self._store
+        if running is None or store is None:
+            raise errors.NoCoordinatorError(f"this MIC is not the active one: {self._waits.detail}")
+        return await keyholding.rotated(running.mic.at, what, store, self._home.own.identity)
 
     async def _silence(self, reason: str) -> None:
         etcd, self._etcd = self._etcd, None
@@ -212,7 +225,7 @@ class MicRole:
     async def _answer_here(self, store: engine.MicStore) -> None:
         """Commands of this machine ask about the store; without that everything else goes on."""
         served = store_socket.Served(
-            store.member, lambda: self.report().code or "active", store.status, store.snapshot
+            store.member, lambda: self.report().code or "active", store.status, store.snapshot, self._rotated
         )
         path = settings.Layout(self._context.server_directory).socket(store_socket.NAME)
         try:

@@ -68,8 +68,8 @@ def group_of(found: journal.Identity, here: home.Home, clock: effects.Clock) -> 
     roots = here.content.trust.content.roots
     return transport.Group(
         {one.member: (one.address, limits.PORT_RAFT) for one in seats},
-        tls.server_context(here.identity, roots),
-        tls.client_context(here.identity, roots),
+        here.own.attach(tls.server_context(here.own.identity, roots)),
+        here.own.attach(tls.client_context(here.own.identity, roots)),
         _identify(here, {one.server: one.member for one in seats}, clock),
     )
 
@@ -77,11 +77,11 @@ def group_of(found: journal.Identity, here: home.Home, clock: effects.Clock) -> 
 def _identify(
     here: home.Home, members: dict[names.ServerId, str], clock: effects.Clock
 ) -> Callable[[bytes], str]:
-    revoked = frozenset(here.content.trust.content.revoked)
+    here.own.trust(here.content.trust.content.roots, here.content.trust.content.revoked)
 
     def identify(certificate: bytes) -> str:
         peer = tls.identified(certificate, here.identity.cluster, clock.wall()).server_id
-        if peer in revoked or peer not in members:
+        if peer in here.own.revoked or peer not in members:
             raise errors.IdentityError(f"not a member of the store (got {peer})")
         return members[peer]
 

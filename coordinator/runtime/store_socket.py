@@ -1,6 +1,7 @@
 """Where a running MIC is asked about its store by commands of the same machine: a Unix socket of the same user.
 
-One line of JSON each way, then the connection ends. Law: a request is bounded, and no request changes the store.
+One line of JSON each way, then the connection ends. Law: a request is bounded; who may open the socket holds the keys of
+this server anyway, and of requests the rotations alone change something.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from anyio.streams import buffered
 from coordinator import errors
 from coordinator.host import logs
 from coordinator.store import port
+from coordinator.tiers import rotating
 
 NAME = "store"
 LINE_BYTES = 4096  # a path and a little more
@@ -29,7 +31,7 @@ _LOG = logs.Log("store")
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked."""
 
-    verb: Literal["status", "snapshot"]
+    verb: Literal["status", "snapshot", "rotation", "rotate-ca", "rotate-keys"]
     file: str = ""
     """Absolute; where the snapshot goes."""
 
@@ -44,6 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What this MIC does, in a few words."""
     status: port.StoreStatus | None = None
     revision: int = 0
+    rotation: rotating.Progress | None = None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -53,6 +56,8 @@ class Served(msgspec.Struct, frozen=True):
     mic: Callable[[], str]
     status: Callable[[], Awaitable[port.StoreStatus]]
     snapshot: Callable[[pathlib.Path], Awaitable[int]]
+    rotated: Callable[[str], Awaitable[rotating.Progress]]
+    """Begins what is asked, or only says how far it is."""
 
 
 async def serve(path: str, served: Served) -> None:
@@ -81,6 +86,8 @@ async def _answer(served: Served, line: bytes) -> Answer:
         if ask.verb == "status":
             status = await served.status()
             return Answer(member=served.member, mic=served.mic(), status=status)
+        if ask.verb != "snapshot":
+            return Answer(member=served.member, rotation=await served.rotated(ask.verb))
         revision = await served.snapshot(pathlib.Path(ask.file))
         return Answer(member=served.member, revision=revision)
     except errors.TiercastError as problem:

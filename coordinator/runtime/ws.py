@@ -5,6 +5,7 @@ Its certificate comes from the cluster's authority, by MIC where the authority i
 MIC checks every token itself.
 """
 
+import functools
 import ssl
 
 import anyio
@@ -13,9 +14,9 @@ from aiohttp import web
 from coordinator import errors, role
 from coordinator.api import kept, server
 from coordinator.config import kinds, model
-from coordinator.host import logs, metrics
+from coordinator.host import logs, metrics, settings
 from coordinator.propagation import messages
-from coordinator.runtime import home, ws_certificate
+from coordinator.runtime import home, keyholding, ws_certificate
 from coordinator.tiers import upstream
 from coordinator.trust import tls
 
@@ -54,6 +55,9 @@ class WsRole:
             await self._listen(pair)
         context.background(self._watch)
         context.background(self._certified)
+        learn = functools.partial(keyholding.tell, link)
+        layout = settings.Layout(context.server_directory)
+        context.background(functools.partial(keyholding.follow, self._home, layout, learn))
 
     async def _listen(self, pair: ws_certificate.Pair) -> None:
         """Raises `RoleRefusedError`."""

@@ -34,16 +34,24 @@ class _File(msgspec.Struct, frozen=True, array_like=True):
     seed: Seed
 
 
+class First(msgspec.Struct, frozen=True):
+    """The first server, as its identity has it."""
+
+    server_id: names.ServerId
+    name: names.ServerName
+    key_digest: str = ""
+    """Of its public key; without it the id alone is pinned until its first renewal."""
+
+
 def first_objects(
     authority: authority.Authority,
-    server_id: names.ServerId,
-    server: names.ServerName,
+    server: First,
     document: model.Document,
     token: tokens.Token,
     wall: float,
 ) -> Seed:
     """Of the first server, which `document` places."""
-    place = topology.place(document, server)
+    place = topology.place(document, server.name)
     assert place is not None
     signer, body = authority.signer(), model.canonical(document)
     digest = model.digest(body)
@@ -53,10 +61,10 @@ def first_objects(
     admission = objects.Admission(
         GENERATION,
         1,
-        server_id,
-        "",
+        server.server_id,
+        server.key_digest,
         objects.AdmissionState.PLACED,
-        server,
+        server.name,
         place.site,
         coordinator_addresses(expansion.expand(document)),
     )

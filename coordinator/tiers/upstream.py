@@ -12,6 +12,7 @@ from coordinator import errors, names
 from coordinator.hop import driver
 from coordinator.propagation import asks, bodies, events, intake, messages, mirror, subscriber
 
+_NO_LINK = names.LinkId(0)
 LINK_WAIT_S = 3.0  # a MIC that restarts is back within this; whoever asks meanwhile need not know
 
 Output = (
@@ -70,6 +71,18 @@ class Asker:
         """Where MIC is now."""
         return self._passed(self.subscriber.follow(parents, now))
 
+    def learn(self, objects: tuple[bytes, ...], now: float) -> tuple[Output, ...]:
+        """Newer than what is held, or nothing; it is kept in memory, so it counts at once."""
+        subscriber_, taken = (
+            self.subscriber,
+            self.subscriber.intake.offered(_NO_LINK, messages.Offer(objects, None)),
+        )
+        stored = [one.ticket for one in taken if isinstance(one, events.Store)]
+        outputs = [one for one in taken if not isinstance(one, events.Store)]
+        for ticket in stored:
+            outputs += subscriber_.handle(events.Stored(ticket), now)  # type: ignore[arg-type]
+        return self._passed(tuple(outputs))
+
     def drained(self, _link: names.LinkId, _now: float) -> tuple[Output, ...]:
         """Nothing here waits for that."""
         return ()
@@ -114,6 +127,10 @@ class Upstream:
     @property
     def linked(self) -> bool:
         return self.away_since is None
+
+    def learn(self, objects: tuple[bytes, ...]) -> None:
+        """Trust and own admission, as the server of this role has them now."""
+        self.driver.act(self._machine.learn(objects, self._clock.monotonic()))
 
     async def ask(self, verb: str, data: bytes) -> tuple[str, bytes]:
         """(code, data) of MIC's answer; code empty is good. Raises `NoCoordinatorError`."""

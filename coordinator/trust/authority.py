@@ -133,6 +133,11 @@ class Identity(msgspec.Struct, frozen=True):
         disk.write(DIRECTORY + "server.key", self.key_pem)
         disk.write(DIRECTORY + "server.pem", self.cert_pem)
 
+    @property
+    def key_digest(self) -> str:
+        """By which its admission names its key."""
+        return certificates.key_digest(certificates.private_key(self.key_pem).public_key())
+
     def replace(self, disk: effects.Disk) -> None:
         """In place of the one that is there: one file, so that a crash leaves the old one or this one, never none."""
         disk.write(CURRENT_FILE, msgspec.msgpack.encode((self.key_pem, self.cert_pem, self.ca_pem)))

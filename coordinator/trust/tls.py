@@ -122,11 +122,6 @@ def refresh(context: ssl.SSLContext, identity: authority.Identity, roots: Iterab
     _load(context, identity.cert_pem, identity.key_pem)
 
 
-def show(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:
-    """A web context in use shows this certificate from now on."""
-    _load(context, cert_pem, key_pem)
-
-
 def _load(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:
     """`load_cert_chain` takes paths only: an anonymous file in memory keeps the key off the disk."""
     descriptor = os.memfd_create("tiercast-identity", os.MFD_CLOEXEC)

@@ -55,7 +55,8 @@ class Renewing:
         self._settled_until = 0.0
         self._told = ""
         if self._own is not None:
-            self._own.trust(machine.content.trust.content.roots)
+            trust = machine.content.trust.content
+            self._own.trust(trust.roots, trust.revoked)
 
     def ask_now(self, *, new_key: bool) -> None:
         """Without waiting for half its life."""
@@ -84,8 +85,8 @@ class Renewing:
 
     def _show(self, own: credentials.Credentials) -> None:
         """Trust and certificate as they are now, for the handshakes to come and for whoever asks."""
-        roots = self._machine.content.trust.content.roots
-        own.trust(roots)
+        trust = self._machine.content.trust.content
+        own.trust(trust.roots, trust.revoked)
         identity, wall = own.identity, self._ground.clock.wall()
         until = certificates.validity(identity.cert_pem)[1]
         public = certificates.public_pem(identity.key_pem).decode()

@@ -151,8 +151,8 @@ class House:
         try:
             yield instance
         finally:
-            await instance.stop()
             used = instance._link.driver if hasattr(instance, "_link") else instance._driver
+            await instance.stop()
             failed = used.failed.done() and used.failed.result()
             for scope in scopes:
                 scope.cancel()

@@ -235,8 +235,7 @@ def test_bombs_are_findings_within_moments(data: bytes) -> None:
         seed.encode(
             seed.first_objects(
                 MADE.authority,
-                cluster.sid("c1"),
-                names.ServerName("c1"),
+                seed.First(cluster.sid("c1"), names.ServerName("c1")),
                 cluster.document(),
                 tokens.Token("a", "b"),
                 0.0,
