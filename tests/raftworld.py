@@ -317,6 +317,8 @@ class World:
             self.slow = source.choice((0, 0.1))
         elif kind == 7 and node.up:
             self.pause(node, source.uniform(0.2, 2.5))
+        elif kind == 8:
+            node.give(messages.Resign())
         else:
             self.blocked.clear()
         self.after(source.uniform(0.1, 1.2), lambda: self.faults(until))

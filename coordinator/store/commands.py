@@ -149,7 +149,7 @@ _DECODER: msgspec.msgpack.Decoder[tuple[int, Command]] = msgspec.msgpack.Decoder
 
 def encode(command: Command) -> bytes:
     """Bytes for the log."""
-    return _ENCODER.encode((_level(command), command))
+    return _ENCODER.encode((level(command), command))
 
 
 def decode(data: bytes) -> Command | None:
@@ -163,9 +163,21 @@ def decode(data: bytes) -> Command | None:
             hint="install the version the other members run",
         )
     try:
-        return _DECODER.decode(data)[1]
+        command = _DECODER.decode(data)[1]
     except msgspec.MsgspecError:
         return None
+    if isinstance(command, RaiseLevel):
+        check_level(command.level)
+    return command
+
+
+def check_level(present: int) -> None:
+    """Raises AboveLevelError where a group has risen above this program."""
+    if present > LEVEL:
+        raise AboveLevelError(
+            f"the store has risen above this program (got level {present}, have {LEVEL})",
+            hint="install the version the other members run",
+        )
 
 
 def check(txn: Txn) -> None:
@@ -249,5 +261,6 @@ def absent(key: bytes) -> Compare:
     return compare_create(key, 0)
 
 
-def _level(_command: Command) -> int:
+def level(_command: Command) -> int:
+    """The level whose programs first understood it: a later one is proposed once the group has risen to it."""
     return 1

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from coordinator import errors
-from coordinator.store import mvcc, port, tree
+from coordinator.store import commands, mvcc, port, tree
 
 CHUNK_BYTES: Final = 256 * 1024
 CHUNK_ITEMS: Final = 1024
@@ -82,6 +82,7 @@ def decode(chunks: Iterable[bytes]) -> mvcc.State:
             raise errors.DamagedError(
                 f"a snapshot of an unknown format (got {head and head.format}, have {FORMAT})"
             )
+        commands.check_level(head.level)
         return _state(head, items, leases, sessions)
     except (msgspec.MsgspecError, ValueError) as error:
         raise errors.DamagedError(f"a snapshot does not decode: {error}") from error

@@ -65,6 +65,41 @@ async def test_when_the_leader_goes_another_takes_over_and_nothing_is_lost(group
     assert len((await store.scan(b"/")).items) == 6
 
 
+async def test_a_leader_that_is_closed_has_let_another_lead_before_it_is_gone(
+    group: storegroup.Group,
+) -> None:
+    leader = await group.leader()
+    await group.put(leader, "/k")
+    term = (await group.stores[leader].status()).term
+    await group.close(leader)
+    told = [await store.status() for store in group.stores.values()]
+    led = [one for one in told if one.leader in group.stores]
+    assert led, f"nobody leads: {told}"
+    assert led[0].term == term + 1, "one election, and nobody asked twice"
+
+
+async def test_a_group_rises_to_a_level_once_all_its_members_are_there(
+    group: storegroup.Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await group.close()
+    monkeypatch.setattr(commands, "LEVEL", 2)
+    await group.open("m1", "m2")
+    await group.put("m1", "/k")
+    assert {store._state.level for store in group.stores.values()} == {1}
+    monkeypatch.setattr(commands, "level", lambda _command: 2)
+    with pytest.raises(errors.RefusedError):
+        await group.put("m1", "/new")
+    monkeypatch.undo()
+    monkeypatch.setattr(commands, "LEVEL", 2)
+    await group.open("m3")
+
+    async def risen() -> bool:
+        return {store._state.level for store in group.stores.values()} == {2}
+
+    await storegroup.until(risen)
+    await group.close()
+
+
 async def test_without_a_majority_reads_and_writes_say_so_within_two_seconds(group: storegroup.Group) -> None:
     leader = await group.leader()
     others = [name for name in group.members if name != leader]

@@ -1,7 +1,9 @@
 """Laws of the state machine and of watches, on any commands at all."""
 
 import random
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +48,14 @@ COMMANDS = st.one_of(
     st.none(),
 )
 LOGS = st.lists(COMMANDS, max_size=25)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def newest() -> Iterator[None]:
+    """A program that understands every level that these logs rise to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "LEVEL", 12)
+        yield
 
 
 def replay(state: mvcc.State, log: list[commands.Command | None]) -> tuple[mvcc.State, list[mvcc.Result]]:

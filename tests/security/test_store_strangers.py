@@ -40,6 +40,9 @@ class Heard:
     def unlinked(self, member: str) -> None:
         pass
 
+    def understands(self, member: str, level: int | None) -> None:
+        """As above."""
+
 
 def of(held: authority.Authority, name: str) -> ssl.SSLContext:
     context = tls.client_context(authority.enrolled(held, cluster.sid(name), WALL))

@@ -215,6 +215,28 @@ def test_a_slow_follower_has_a_bounded_amount_on_its_way() -> None:
     assert 0 < count <= leading.UNDER_WAY
 
 
+def test_a_leader_that_goes_has_the_one_stand_that_holds_most() -> None:
+    chief = leader(1)
+    got(chief, TWO, messages.Appended(chief.term, success=True, index=1, round=0))
+    got(chief, THREE, messages.Appended(chief.term, success=True, index=2, round=0))
+    assert sent(chief.handle(messages.Resign(), 9.2)) == [(THREE, messages.Succeed(chief.term))]
+    assert chief.lead is not None, "it goes on until another has won"
+    assert member(1).handle(messages.Resign(), 9.2) == ()
+
+
+def test_whoever_is_bidden_stands_at_once_and_is_heard_though_there_is_a_leader() -> None:
+    heir = member(1)
+    got(heir, TWO, append(1, (1, 1)), 5.0)
+    outputs = got(heir, TWO, messages.Succeed(1), 5.1)
+    ask = messages.Vote(2, log.Position(1, 1), bidden=True)
+    assert sent(outputs) == [(TWO, ask), (THREE, ask)]
+    voter = member(1)
+    got(voter, TWO, append(1, (1, 1)), 5.0)
+    assert sent(got(voter, ONE, ask, 5.1)) == []  # nobody hears itself
+    assert sent(got(voter, THREE, ask, 5.1)) == [(THREE, messages.Voted(2, granted=True))]
+    assert got(heir, TWO, messages.Succeed(1), 5.2) == (), "the word of a term that is over"
+
+
 def test_a_group_of_one_leads_by_itself_and_commits_what_its_disk_holds() -> None:
     lone = core.Core(ONE, (ONE,), log.Log(log.NOTHING), (0, None), lambda: 0.0)
     outputs = lone.handle(messages.Tick(), 0.0)

@@ -91,7 +91,7 @@ class Core:
         ask = messages.Vote(self.term + 1, self.log.last, pre=True)
         return outputs + [messages.Send(other, ask) for other in self._others]
 
-    def _campaign(self, now: float) -> list[messages.Output]:
+    def _campaign(self, now: float, *, bidden: bool = False) -> list[messages.Output]:
         self.standing = Standing.CANDIDATE
         self.term, self._vote = self.term + 1, self.member
         self._granted = {self.member: True}
@@ -99,8 +99,14 @@ class Core:
         outputs: list[messages.Output] = [messages.Persist(self.term, self._vote)]
         if not self._others:
             return outputs + self._win(now)
-        ask = messages.Vote(self.term, self.log.last)
+        ask = messages.Vote(self.term, self.log.last, bidden=bidden)
         return outputs + [messages.Send(other, ask) for other in self._others]
+
+    def _succeed(self, sender: str, sent: messages.Succeed, now: float) -> list[messages.Output]:
+        outputs = self._heed(sender, sent.term, now)
+        if outputs is None:
+            return []
+        return [*outputs, *self._office(None), *self._campaign(now, bidden=True)]
 
     def _win(self, now: float) -> list[messages.Output]:
         self.standing, self.leader = Standing.LEADER, self.member
@@ -114,7 +120,7 @@ class Core:
         return [messages.Office(self.term, self.leader, leading=True), persist, *beats]
 
     def _vote_asked(self, sender: str, ask: messages.Vote, now: float) -> list[messages.Output]:
-        if ask.term > self.term and self._led(now):
+        if ask.term > self.term and self._led(now) and not ask.bidden:
             return []  # a member that was cut off must not unseat a leader that the rest hear
         current = (ask.last.term, ask.last.index) >= (self.log.last.term, self.log.last.index)
         if ask.pre:
@@ -292,6 +298,10 @@ class Core:
             return []
         return self.lead.installed(sender, answer, now)
 
+    def _resign(self, _given: messages.Resign, _now: float) -> list[messages.Output]:
+        heir = None if self.lead is None else self.lead.heir()
+        return [] if heir is None else [messages.Send(heir, messages.Succeed(self.term))]
+
     def _advance(self, lead: leading.Leading) -> list[messages.Output]:
         outputs = self._committed(lead.commit())
         return [*outputs, *lead.confirmed(self.commit)]
@@ -317,6 +327,7 @@ _HANDLERS: Final[Mapping[type[messages.Input], Callable[[Core, Any, float], list
     messages.Snapshotted: Core._snapshotted,  # noqa: SLF001
     messages.Replaced: Core._replaced,  # noqa: SLF001
     messages.Reconnected: Core._reconnected,  # noqa: SLF001
+    messages.Resign: Core._resign,  # noqa: SLF001
 }
 
 _MESSAGES: Final[
@@ -328,4 +339,5 @@ _MESSAGES: Final[
     messages.Appended: Core._appended,  # noqa: SLF001
     messages.Install: Core._install,  # noqa: SLF001
     messages.Installed: Core._installed,  # noqa: SLF001
+    messages.Succeed: Core._succeed,  # noqa: SLF001
 }

@@ -101,6 +101,9 @@ class Forwarding:
     def unlinked(self, other: str) -> None:
         self.doubt(other)
 
+    def understands(self, other: str, level: int | None) -> None:
+        self._member.understands(other, level)
+
     def doubt(self, other: str | None = None) -> None:
         """Nobody will answer what was sent to that member (to any: None)."""
         waiting: list[tuple[str, asyncio.Future[Any]]] = [*self._proposed.values(), *self._asked.values()]

@@ -7,6 +7,7 @@ ends the process, and is never retried.
 """
 
 import asyncio
+import contextlib
 import errno
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from coordinator.store.backends import replica
 from coordinator.store.backends.raft import (
     core,
     keeper,
+    levels,
     log,
     messages,
     pending,
@@ -35,6 +37,9 @@ SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
 KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
 KEEP_BYTES: Final = 64 * 1024 * 1024  # of these at most: they are kept in memory
 ENTRY_BYTES: Final = 64  # of a record around an entry
+RESIGN_S: Final = (
+    0.5  # two messages and two syncs; without an answer by then nobody would be quicker than an election
+)
 
 
 class Links(Protocol):
@@ -81,6 +86,7 @@ class Member:
         self.keeper = keeper.Keeper(opened, self._disk)
         self.alone = len(identity.members) == 1
         self._leases: leases.LeaseClock | None = None
+        self._levels = levels.Levels(one for one in identity.members if one != identity.member)
         self._inputs: deque[messages.Input] = deque()
         self._proposals: deque[pending.Proposal] = deque()
         self._queued_bytes = 0
@@ -158,6 +164,21 @@ class Member:
         end = header.end.index
         keep = end if self.alone else self.core.log.before(end, KEEP_ENTRIES, KEEP_BYTES)
         self.give(messages.Snapshotted(max(keep, self.core.log.prev.index)))
+
+    def understands(self, other: str, level: int | None) -> None:
+        """The feature level of another member's program."""
+        self._levels.understands(other, level)
+        self._consider_level()
+
+    async def resign(self) -> None:
+        """If it leads, let another lead, so that going costs no election time-out; after RESIGN_S go anyway."""
+        if self.core.lead is None or self.alone or self._closing:
+            return
+        self.give(messages.Resign())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RESIGN_S):
+                while self.core.leader in {None, self.core.member} and not self._closing:
+                    await self._moved.wait()
 
     async def close(self) -> None:
         """Finish what is under way and let go of the directory."""
@@ -337,6 +358,12 @@ class Member:
         )
         self.pending.doubt()
         self._doubt()
+        self._consider_level()
+
+    def _consider_level(self) -> None:
+        due = self._levels.due(self.replica.state.level) if self.core.lead is not None else None
+        if due is not None:
+            self._queue(commands.encode(due))
 
     def _sent(self, output: messages.Send) -> None:
         self._send(output.to, output.message)

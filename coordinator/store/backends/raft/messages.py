@@ -14,11 +14,15 @@ from coordinator.store.backends.raft import log
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Asks for a vote in `term`; `pre`: asks whether one would be given, and binds nobody."""
+    """Asks for a vote in `term`; `pre`: asks whether one would be given, and binds nobody.
+
+    `bidden`: the leader itself wants to be followed, so that hearing from it is no reason to refuse.
+    """
 
     term: int
     last: log.Position
     pre: bool = False
+    bidden: bool = False
 
 
 class Voted(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -66,7 +70,13 @@ class Installed(msgspec.Struct, frozen=True, array_like=True, tag=6):
     offset: int
 
 
-Message = Vote | Voted | Append | Appended | Install | Installed
+class Succeed(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """The leader of `term` is about to go: stand at once."""
+
+    term: int
+
+
+Message = Vote | Voted | Append | Appended | Install | Installed | Succeed
 
 # What a member asks of the leader for its own callers; the core knows nothing of these.
 
@@ -151,7 +161,11 @@ class Reconnected(msgspec.Struct, frozen=True):
     member: str
 
 
-Input = Tick | Received | Propose | Read | Persisted | Snapshotted | Replaced | Reconnected
+class Resign(msgspec.Struct, frozen=True):
+    """The own member is about to go: if it leads, let another lead."""
+
+
+Input = Tick | Received | Propose | Read | Persisted | Snapshotted | Replaced | Reconnected | Resign
 
 # Outputs of the core.
 

@@ -145,6 +145,7 @@ class RaftStore:
         if not self._closed:
             self._closed = True
             if self._links is not None:
+                await self._member.resign()
                 links, route = self._links
                 await links.close()
                 await route.close()
@@ -163,6 +164,11 @@ class RaftStore:
         return answer
 
     async def _done(self, command: commands.Command) -> port.TxnResult | int:
+        if commands.level(command) > self._state.level:
+            raise errors.RefusedError(
+                f"not every member of the store understands that yet (level {self._state.level})",
+                hint="install the new version on all of them, and let all run at once",
+            )
         result = await self._calls.carry(command)
         if isinstance(result, mvcc.Rejected):
             raise replica.refusal(result)

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import msgspec
 
 from coordinator import effects, errors, limits, names
+from coordinator.store import commands
 from coordinator.store.backends.raft import messages
 
 PROTOCOL: Final = 1
@@ -39,6 +40,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     protocol: int
     cluster: names.ClusterId
     member: str
+    level: int = 1
+    """The newest feature level that its program understands."""
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -64,6 +67,9 @@ class Events(Protocol):
 
     def unlinked(self, member: str) -> None: ...
 
+    def understands(self, member: str, level: int | None) -> None:
+        """Its program's feature level; None: it has gone, and may come back as another."""
+
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HELLO = msgspec.msgpack.Decoder(Hello)
@@ -73,6 +79,7 @@ _SMALL: Final = (
     | messages.Voted
     | messages.Appended
     | messages.Installed
+    | messages.Succeed
     | messages.Forwarded
     | messages.Answer
 )
@@ -84,7 +91,7 @@ class Transport:
     def __init__(
         self, member: str, cluster: names.ClusterId, group: Group, events: Events, random: effects.Random
     ) -> None:
-        self._hello = Hello(PROTOCOL, cluster, member)
+        self._hello = Hello(PROTOCOL, cluster, member, commands.LEVEL)
         self._group = group
         self._events = events
         self._random = random
@@ -203,6 +210,13 @@ class Transport:
         hello = _HELLO.decode(data)
         if (hello.protocol, hello.cluster, hello.member) != (PROTOCOL, self._hello.cluster, sender):
             raise errors.IdentityError(f"not a member of this group (got {hello})")
+        self._events.understands(sender, hello.level)
+        try:
+            await self._receive_frames(sender, reader)
+        finally:
+            self._events.understands(sender, None)
+
+    async def _receive_frames(self, sender: str, reader: asyncio.StreamReader) -> None:
         parts: dict[int, list[bytes]] = {0: [], _BULK: []}
         sizes = {0: 0, _BULK: 0}
         while True:
