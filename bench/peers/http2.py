@@ -59,6 +59,9 @@ class Connection(asyncio.Protocol):
     def message(self, stream: int, payload: bytes) -> None:
         """A whole message of gRPC came in."""
 
+    def ended(self, stream: int) -> None:
+        """The server says no more on it; without a message before, it refused."""
+
     def call(self, path: bytes, payload: bytes, *, last: bool) -> int:
         """A new stream with one message; its number. `last`: no more will follow on it."""
         self._stream += 2
@@ -112,6 +115,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(frame(_SETTINGS, _ACK, 0))
         if flags & _END_STREAM and kind in (_DATA, _HEADERS):
             self._messages.pop(stream, None)
+            self.ended(stream)
 
     def _granted(self, stream: int, more: int) -> None:
         if stream == 0:

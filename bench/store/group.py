@@ -151,6 +151,13 @@ class Group:
             await asyncio.sleep(LOOK_S)
         raise AssertionError("never reached")
 
+    async def present(self) -> None:
+        """Return once every member answers and knows a leader. Raises `TimeoutError`."""
+        async with asyncio.timeout(READY_S):
+            for name in self.names:
+                while (told := await self.look(name)) is None or told[0].leader is None:  # noqa: ASYNC110 an election tells nobody
+                    await asyncio.sleep(LOOK_S)
+
     async def leader(self) -> str | None:
         """The one that says so of itself in the highest term, of those that answer."""
         told = [(name, await self.look(name)) for name, one in self.members.items() if one.running]
