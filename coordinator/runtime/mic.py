@@ -16,7 +16,18 @@ from coordinator.hop import door, driver
 from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import joining
 from coordinator.runtime import engine, etcd_api, home, keyholding, saving, store_socket
-from coordinator.tiers import desk, mic, office, permissions, rotating, seed, standby, standing, taking
+from coordinator.tiers import (
+    desk,
+    entering,
+    mic,
+    office,
+    permissions,
+    rotating,
+    seed,
+    standby,
+    standing,
+    taking,
+)
 from coordinator.trust import authority
 
 LOOK_S = 0.5  # how often a standby asks whether the office is free
@@ -190,10 +201,18 @@ class MicRole:
 
     async def _rotated(self, what: str) -> rotating.Progress:
         """Raises `NoCoordinatorError` where another MIC is active."""
-        running, store = self._running, self._store
-        if running is None or store is None:
+        at = self._active()
+        assert self._store is not None
+        return await keyholding.rotated(at, what, self._store, self._home.own.identity)
+
+    async def _reset(self, name: str, password: str) -> str:
+        """Raises `NoCoordinatorError` where another MIC is active."""
+        return (await entering.reset_administrator(self._active(), name, password)).detail
+
+    def _active(self) -> desk.Desk:
+        if self._running is None:
             raise errors.NoCoordinatorError(f"this MIC is not the active one: {self._waits.detail}")
-        return await keyholding.rotated(running.mic.at, what, store, self._home.own.identity)
+        return self._running.mic.at
 
     async def _silence(self, reason: str) -> None:
         etcd, self._etcd = self._etcd, None
@@ -225,8 +244,9 @@ class MicRole:
     async def _answer_here(self, store: engine.MicStore) -> None:
         """Commands of this machine ask about the store; without that everything else goes on."""
         served = store_socket.Served(
-            store.member, lambda: self.report().code or "active", store.status, store.snapshot, self._rotated
-        )
+            store.member, lambda: self.report().code or "active", store.status, store.snapshot, self._rotated,
+            self._reset,
+        )  # fmt: skip
         path = settings.Layout(self._context.server_directory).socket(store_socket.NAME)
         try:
             await store_socket.serve(path, served)

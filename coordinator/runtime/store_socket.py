@@ -1,7 +1,7 @@
 """Where a running MIC is asked about its store by commands of the same machine: a Unix socket of the same user.
 
 One line of JSON each way, then the connection ends. Law: a request is bounded; who may open the socket holds the keys of
-this server anyway, and of requests the rotations alone change something.
+this server anyway, and of requests the rotations and the way back in for administrators alone change something.
 """
 
 import contextlib
@@ -31,9 +31,15 @@ _LOG = logs.Log("store")
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked."""
 
-    verb: Literal["status", "snapshot", "rotation", "rotate-ca", "rotate-keys"]
+    verb: Literal["status", "snapshot", "rotation", "rotate-ca", "rotate-keys", "reset-admin"]
     file: str = ""
     """Absolute; where the snapshot goes."""
+    name: str = ""
+    """Of the administrator."""
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Ask({self.verb!r})"
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -47,6 +53,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: port.StoreStatus | None = None
     revision: int = 0
     rotation: rotating.Progress | None = None
+    told: str = ""
+    """What was done, in a sentence."""
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -58,6 +66,8 @@ class Served(msgspec.Struct, frozen=True):
     snapshot: Callable[[pathlib.Path], Awaitable[int]]
     rotated: Callable[[str], Awaitable[rotating.Progress]]
     """Begins what is asked, or only says how far it is."""
+    reset: Callable[[str, str], Awaitable[str]]
+    """Name and password of an administrator of the master domain, from now on."""
 
 
 async def serve(path: str, served: Served) -> None:
@@ -86,6 +96,8 @@ async def _answer(served: Served, line: bytes) -> Answer:
         if ask.verb == "status":
             status = await served.status()
             return Answer(member=served.member, mic=served.mic(), status=status)
+        if ask.verb == "reset-admin":
+            return Answer(member=served.member, told=await served.reset(ask.name, ask.password))
         if ask.verb != "snapshot":
             return Answer(member=served.member, rotation=await served.rotated(ask.verb))
         revision = await served.snapshot(pathlib.Path(ask.file))

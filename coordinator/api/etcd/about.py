@@ -40,7 +40,7 @@ async def authenticate(asked: service.Asked) -> Any:
     Raises `UnauthenticatedError`.
     """
     at, request = asked.at, asked.request
-    person = await people.whose(at.store, request.password, at.fallback)
+    person = await people.whose(at.store, request.password, at.clock.wall(), at.fallback)
     if request.name not in {person.name, person.called(at.master_domain)}:
         raise errors.UnauthenticatedError("this token is somebody else's")
     header = await service.header(at, rpc_pb2.ResponseHeader)
