@@ -121,6 +121,7 @@ class StockStore:
         """`deliver` hands over what has arrived, where the library does not fetch it itself."""
         self.node = node
         self.failures: list[Exception] = []
+        self.ticks = 0
         self._deliver = deliver
         self._clock = clock
         self._machine = node.machine
@@ -207,6 +208,7 @@ class StockStore:
     async def _tick_on(self) -> None:
         while not self._closed:
             self._tick()
+            self.ticks += 1
             await asyncio.sleep(TICK_S)
 
     def _tick(self) -> None:

@@ -22,6 +22,8 @@ from coordinator.store.backends.raft import transport
 from tests import stockstore, storegroup
 
 PIECE_BYTES: Final = 64 * 1024
+HANG_UP_S: Final = 20.0
+TICKS: Final = 50
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Opening = Callable[[pathlib.Path], contextlib.AbstractAsyncContextManager["Port"]]
@@ -33,20 +35,18 @@ class Stranger(NamedTuple):
     connect: Callable[[], Awaitable[Connection]]
     head: Callable[[int], bytes]
     """What stands before a frame of so many bytes."""
-    patience_s: float
-    """How long the port may take to hang up; where it never does, long enough to do its worst."""
+    settle: Callable[[asyncio.StreamReader], Awaitable[None]]
+    """Returns once the port has hung up; where it never does, once it had its time to do its worst."""
 
     async def say(self, *said: bytes) -> None:
-        """Connect, send that, and return once the port has hung up, or did not."""
+        """Connect, send that, and see what comes of it."""
         reader, writer = await self.connect()
         try:
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(self.patience_s):
-                    for data in said:
-                        writer.write(data)
-                        await writer.drain()
-                    while await reader.read(PIECE_BYTES):
-                        pass
+            with contextlib.suppress(OSError):
+                for data in said:
+                    writer.write(data)
+                    await writer.drain()
+                await self.settle(reader)
         finally:
             writer.transport.abort()
 
@@ -68,6 +68,12 @@ class Port(NamedTuple):
     strangers: Sequence[Stranger]
     join: Callable[[], Awaitable[None]]
     """Start the members that it needs to acknowledge anything."""
+
+
+async def _hung_up(reader: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(HANG_UP_S):
+        while await reader.read(PIECE_BYTES):
+            pass
 
 
 def _plain_head(size_bytes: int) -> bytes:
@@ -109,7 +115,7 @@ async def raft_port(directory: pathlib.Path) -> AsyncIterator[Port]:
             return reader, writer
 
         kinds = (in_the_clear, with_a_foreign_certificate, as_a_member)
-        yield Port(group.stores[victim], [Stranger(connect, _our_head, 10.0) for connect in kinds], join)
+        yield Port(group.stores[victim], [Stranger(connect, _our_head, _hung_up) for connect in kinds], join)
     finally:
         await group.close()
 
@@ -122,10 +128,18 @@ async def stock_port(directory: pathlib.Path) -> AsyncIterator[Port]:
         async def connect() -> Connection:
             return await asyncio.open_connection(host, int(number))
 
+        async def settle(_reader: asyncio.StreamReader) -> None:
+            before = store.ticks
+
+            async def ticked() -> bool:
+                return store.ticks >= before + TICKS
+
+            await storegroup.until(ticked)
+
         async def join() -> None:
             """It is one alone."""
 
-        yield Port(store, [Stranger(connect, _plain_head, 0.5)], join)
+        yield Port(store, [Stranger(connect, _plain_head, settle)], join)
 
 
 PORTS: Final[Mapping[str, Opening]] = {"raft": raft_port, "pysyncobj": stock_port}

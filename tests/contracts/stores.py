@@ -144,7 +144,7 @@ SIDES: Final[Mapping[str, Side]] = {
         missing=stockwriter.missing,
         poison=stock_poison,
         put_and_fail=stock_put_and_fail,
-        patience_s=1.0,
+        patience_s=0.5,
     ),
 }
 
