@@ -5,7 +5,10 @@ import importlib
 import click
 
 COMMANDS = {
+    "compare": "bench.compare:compare",
+    "api": "bench.api.command:api",
     "propagation": "bench.propagation.command:propagation",
+    "report": "bench.report:report",
     "store": "bench.store.command:store",
 }
 

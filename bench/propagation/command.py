@@ -9,9 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import click
+import msgspec
 
+from bench import machine, report
 from bench.peers import systems
-from bench.propagation import checks, programs, results, roster, run, stand, workload
+from bench.propagation import checks, plots, programs, results, roster, run, stand, workload
 from coordinator import errors, limits
 from coordinator.cli import printing
 
@@ -76,8 +78,18 @@ class Size(click.ParamType[int]):
 )
 @click.option("--dir", "directory", type=click.Path(path_type=pathlib.Path, exists=True, file_okay=False), default=None,
               help="Where stores and ledgers stand meanwhile (default: the temporary directory).")  # fmt: skip
+@click.option("--html", "page", type=report.MADE, help="Write a page with plots that needs nothing else.")
+@click.option("--png", "picture", type=report.MADE, help="Write a picture (needs tiercast[bench]).")
 @printing.output("table", "json")
-def propagation(form: str, change: str, peers: str, processes: int | None, **asked: object) -> int:
+def propagation(
+    form: str,
+    change: str,
+    peers: str,
+    processes: int | None,
+    page: pathlib.Path | None,
+    picture: pathlib.Path | None,
+    **asked: object,
+) -> int:
     """Publish revisions at a real MIC, through real ICs, to many agents; the clock stops at MIC with the last ack.
 
     Mode propagation: agents ack on receipt and digest, as the peers' clients do. Mode full: they verify signatures and
@@ -104,6 +116,8 @@ def propagation(form: str, change: str, peers: str, processes: int | None, **ask
         raise errors.UsageError(
             "peers do the work of mode propagation alone (got --mode full)", hint="leave --peers out"
         )
+    if picture is not None:
+        plots.check()
     checks.check(
         agents=wish.agents,
         processes=wish.processes,
@@ -111,7 +125,7 @@ def propagation(form: str, change: str, peers: str, processes: int | None, **ask
         programs=wish.sites + wish.processes + 1,
     )
     try:
-        return asyncio.run(_shown(wish, chosen, form))
+        return asyncio.run(_shown(wish, chosen, form, (page, picture)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         _tell("interrupted; everything is gone\n")
         return INTERRUPTED
@@ -122,17 +136,24 @@ def _int(value: object) -> int:
     return value
 
 
-async def _shown(wish: run.Wish, chosen: Sequence[stand.System], form: str) -> int:
+async def _shown(
+    wish: run.Wish,
+    chosen: Sequence[stand.System],
+    form: str,
+    wanted: tuple[pathlib.Path | None, pathlib.Path | None],
+) -> int:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     found: list[results.Result] = []
     missing: list[results.Missing] = []
+    where = machine.described(wish.directory)
+    if form == "json":
+        _say(msgspec.json.encode(where).decode())
     try:
         async for one in run.run(wish, chosen, _progress):
             if form == "json":
-                sys.stdout.write(results.line(one) + "\n")
-                sys.stdout.flush()
+                _say(results.line(one))
             if isinstance(one, results.Result):
                 found.append(one)
             else:
@@ -143,29 +164,14 @@ async def _shown(wish: run.Wish, chosen: Sequence[stand.System], form: str) -> i
     finally:
         _tell("")
     if form == "table":
-        _table(wish, chosen, found, missing)
+        report.show(found, missing)
+    report.save(results.rows(found), missing, where, wanted)
     return 0
 
 
-def _table(
-    wish: run.Wish,
-    chosen: Sequence[stand.System],
-    found: Sequence[results.Result],
-    missing: Sequence[results.Missing],
-) -> None:
-    rows = [results.cells(row) for row in results.rows(found)]
-    rows += [(one.system, one.missing, *[""] * (len(results.HEAD) - 2)) for one in missing]
-    print(
-        f"{wish.agents} agents, {wish.sites} sites, mode {wish.mode}, medians of {wish.revisions} revisions"
-    )
-    print("\n".join(printing.table(results.HEAD, rows)))
-    for one in chosen:
-        if one.lacks and not one.missing():
-            print(f"{one.name}: {one.lacks}")
-    if any(one.loaded for one in found):
-        print(
-            f"loaded: others used more than {results.LOADED:.0%} of the machine meanwhile; read the CPU, not the clock"
-        )
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _progress(text: str) -> None:

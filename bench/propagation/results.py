@@ -49,12 +49,28 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
     missing: str
 
 
-class Row(msgspec.Struct, frozen=True):
-    """Medians of one system and change."""
+class Kind(msgspec.Struct, frozen=True):
+    """What revisions have in common that may stand in one row: modes, transports and sizes are never mixed."""
 
-    system: str
-    change: str
+    mode: str
+    sites: int
+    agents: int
     document_bytes: int
+    change: str
+    system: str
+    transport: str
+
+    @property
+    def words(self) -> str:
+        """In a sentence part."""
+        shown = f"{self.system}, {self.change} change of {size(self.document_bytes)}"
+        return f"{shown}, {self.agents} agents, {self.sites} sites, {self.mode}, {self.transport}"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Medians of one kind."""
+
+    kind: Kind
     publish_ms: float
     payload_ms: float
     convergence_ms: float
@@ -62,27 +78,43 @@ class Row(msgspec.Struct, frozen=True):
     server_us_per_agent: float
     agents_us_per_agent: float
     bytes_per_agent: float | None
-    loaded: bool
+    mic_us: float | None
+    """CPU of MIC for one revision, ours only."""
+    foreign: float
+
+    @property
+    def case(self) -> str:
+        return self.kind.words
+
+    @property
+    def loaded(self) -> bool:
+        return self.foreign > LOADED
+
+    @property
+    def name(self) -> str:
+        """Of the system, as it is shown."""
+        return f"{self.kind.system} (mutual TLS)" if self.kind.transport == "tls" else self.kind.system
 
 
 def rows(results: Iterable[Result]) -> Sequence[Row]:
     """In the order in which systems and changes first appear."""
-    groups: dict[tuple[str, int, str], list[Result]] = {}
+    groups: dict[Kind, list[Result]] = {}
     for one in results:
-        groups.setdefault((one.change, one.document_bytes, one.system), []).append(one)
-    return [_row(some) for some in groups.values()]
+        kind = Kind(
+            one.mode, one.sites, one.agents, one.document_bytes, one.change, one.system, one.transport
+        )
+        groups.setdefault(kind, []).append(one)
+    return [_row(kind, some) for kind, some in groups.items()]
 
 
-def _row(some: Sequence[Result]) -> Row:
-    first = some[0]
+def _row(kind: Kind, some: Sequence[Result]) -> Row:
     moved = [
         one.hops[hop].bytes_down / one.agents for one in some for hop in one.hops if hop.endswith("-agent")
     ]
     agents = [sum(p.cpu_s for p in one.processes if p.role == stand.AGENTS) / one.agents for one in some]
+    mic = [p.cpu_s for one in some for p in one.processes if p.name == "mic"]
     return Row(
-        first.system,
-        first.change,
-        first.document_bytes,
+        kind,
         statistics.median(one.publish_ms for one in some),
         statistics.median(one.payload_ms for one in some),
         statistics.median(one.convergence_ms for one in some),
@@ -90,23 +122,24 @@ def _row(some: Sequence[Result]) -> Row:
         statistics.median(one.server_cpu_s / one.agents for one in some) * 1e6,
         statistics.median(agents) * 1e6,
         statistics.median(moved) if moved else None,
-        any(one.loaded for one in some),
+        statistics.median(mic) * 1e6 if mic else None,
+        max(one.foreign for one in some),
     )
 
 
 HEAD = (
     "system", "change", "document", "publish ms", "payload ms", "converged ms", "worst ms", "server us/agent",
-    "client us/agent", "B/agent", "",
+    "client us/agent", "B/agent", "machine",
 )  # fmt: skip
 
 
 def cells(row: Row) -> Sequence[str]:
     """One line of the table."""
     return (
-        row.system, row.change, size(row.document_bytes), f"{row.publish_ms:.1f}", f"{row.payload_ms:.1f}",
+        row.name, row.kind.change, size(row.kind.document_bytes), f"{row.publish_ms:.1f}", f"{row.payload_ms:.1f}",
         f"{row.convergence_ms:.1f}", f"{row.worst_ms:.1f}", f"{row.server_us_per_agent:.0f}",
         f"{row.agents_us_per_agent:.0f}", "" if row.bytes_per_agent is None else f"{row.bytes_per_agent:.0f}",
-        "loaded" if row.loaded else "",
+        "loaded" if row.loaded else "quiet",
     )  # fmt: skip
 
 
@@ -130,6 +163,6 @@ def read(path: pathlib.Path) -> tuple[Sequence[Result], Sequence[Missing]]:
         given: dict[str, Any] = msgspec.json.decode(text)
         if "missing" in given:
             missing.append(msgspec.convert(given, Missing))
-        else:
+        elif "convergence_ms" in given:
             found.append(msgspec.convert(given, Result))
     return found, missing

@@ -1,0 +1,92 @@
+"""One format for the figures of every bench: one JSON object a line, each to be read alone. What can be compared, is here.
+
+Law: two figures are compared only if bench, case and name agree: a mode, a transport or a size is part of the case.
+"""
+
+import pathlib
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bench import machine
+from bench.propagation import results
+
+LOADED = results.LOADED
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure; of each, less is better."""
+
+    bench: str
+    case: str
+    """Everything that was asked for, in words."""
+    figure: str
+    """What was measured, with its unit last."""
+    value: float
+    foreign: float = 0.0
+    """Share of all cores that others used meanwhile."""
+
+    @property
+    def loaded(self) -> bool:
+        return self.foreign > LOADED
+
+    @property
+    def timed(self) -> bool:
+        """Whether it says little on a machine that others use: CPU and bytes say what they say."""
+        return self.figure.endswith("_ms") or self.figure.endswith("_s")
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.bench, self.case, self.figure
+
+
+def line(one: Measure) -> str:
+    """As it is saved."""
+    return msgspec.json.encode(one).decode()
+
+
+def read(texts: Iterable[str]) -> Sequence[Measure]:
+    """Of a saved file: the median of each figure, in the order of their first appearance. Raises `msgspec` errors."""
+    found: dict[tuple[str, str, str], list[Measure]] = {}
+    revisions: list[results.Result] = []
+    for text in texts:
+        given: dict[str, Any] = msgspec.json.decode(text)
+        if "figure" in given:
+            one = msgspec.convert(given, Measure)
+            found.setdefault(one.key, []).append(one)
+        elif "convergence_ms" in given:
+            revisions.append(msgspec.convert(given, results.Result))
+    return [*(_median(some) for some in found.values()), *_of_rows(results.rows(revisions))]
+
+
+def _median(some: Sequence[Measure]) -> Measure:
+    value = statistics.median(one.value for one in some)
+    return msgspec.structs.replace(some[0], value=value, foreign=max(one.foreign for one in some))
+
+
+def _of_rows(rows: Iterable[results.Row]) -> list[Measure]:
+    found = []
+    for row in rows:
+        figures: Mapping[str, float | None] = {
+            "convergence_ms": row.convergence_ms,
+            "server_us_per_agent": row.server_us_per_agent,
+            "client_us_per_agent": row.agents_us_per_agent,
+            "bytes_per_agent": row.bytes_per_agent,
+        }
+        found += [
+            Measure(bench="propagation", case=row.case, figure=name, value=value, foreign=row.foreign)
+            for name, value in figures.items()
+            if value is not None
+        ]
+    return found
+
+
+def saved_on(path: pathlib.Path) -> machine.Machine | None:
+    """Where a file's figures come from, if it says so."""
+    for text in path.read_text().splitlines():
+        given: dict[str, Any] = msgspec.json.decode(text)
+        if "machine" in given:
+            return msgspec.convert(given, machine.Machine)
+    return None
