@@ -1,6 +1,7 @@
 """What the demo does, step by step. Each raises `UnseenError` at the first thing that was not as it must be."""
 
 import json
+import subprocess
 import time
 from typing import Any
 
@@ -33,15 +34,25 @@ def begin(at: story.Story) -> None:
         )
 
 
-def enroll(at: story.Story) -> None:
-    """The others: identities by file, parked at MIC."""
-    with at.show.step(f"five more, {' '.join(OTHERS)}: `server enroll`, `server run --identity`"):
-        for name in OTHERS:
-            identity = at.world.root / f"{name}.identity"
-            at.run("server", "enroll", name, "-o", str(identity))
-            at.world.start(name, identity)
+def join(at: story.Story) -> None:
+    """The others: each by a line of its own, parked at MIC."""
+    with at.show.step(f"five more, {' '.join(OTHERS)}: `token create`, `server join`, `server run`"):
+        asking = [(name, _joining(at, name)) for name in OTHERS]
+        for name, (running, words, begun) in asking:
+            story.good(at.world.ended(running, words, begun))
+            at.world.start(name)
         at.until(lambda: _parked(at) == OTHERS, "all five are parked")
         at.show.seen("no revision names them: all five wait at MIC, parked")
+
+
+def _joining(at: story.Story, name: str) -> "tuple[subprocess.Popen[str], tuple[str, ...], float]":
+    """A machine that asks; five of them at once."""
+    line = at.run("token", "create", "--server", name, "-o", "name").last
+    where = ["--at", f"{place.MIC[0]}:{place.MIC[1]}", "--dir", str(at.world.directory(name))]
+    local = ["--local-address", place.PLACES[name].address]
+    begun = time.monotonic()
+    running = at.world.begin("server", "join", line, *where, *local)
+    return running, ("server", "join"), begun
 
 
 def _status(at: story.Story) -> dict[str, Any]:
@@ -190,4 +201,4 @@ def stop(at: story.Story) -> None:
         at.show.seen("every ServerShell has ended with status 0, no process is left")
 
 
-STEPS = (begin, enroll, example, change, cut, without_north, come_back)
+STEPS = (begin, join, example, change, cut, without_north, come_back)

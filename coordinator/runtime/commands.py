@@ -88,4 +88,9 @@ def init(  # noqa: PLR0913 one parameter per option
     click.echo(f"administrator's token and CA are in {path} (context {context or name})", err=True)
     click.echo("next:", err=True)
     click.echo(f"  tiercast server run --dir {layout.root}", err=True)
-    click.echo("  tiercast server enroll NAME -o NAME.identity   (for every further server)", err=True)
+    click.echo(
+        "  tiercast token create --server NAME       (prints one command for the machine NAME)", err=True
+    )
+    click.echo(
+        f"  tiercast server export-keys --dir {layout.root} -o FILE   (keep a copy elsewhere)", err=True
+    )
