@@ -7,18 +7,15 @@ its picture of the store doubtful ends it, and the next one reads the store anew
 """
 
 import contextlib
-import hashlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.domains import people
 from coordinator.host import logs
 from coordinator.propagation import asks, children, events, joining, master, messages, objects
 from coordinator.tiers import (
@@ -27,6 +24,7 @@ from coordinator.tiers import (
     library,
     office,
     permissions,
+    receiving,
     requests,
     requests_joining,
     rolling,
@@ -37,11 +35,7 @@ from coordinator.tiers import (
     web,
 )
 
-STRANGERS_AUDITED_S = (
-    1.0  # a refusal of nobody known is kept at most this often, or strangers could fill the store
-)
 RETIRE_LOOK_S = 5.0  # nobody waits for it, and it asks the picture in memory
-INLINE_DIGEST_BYTES = 1024 * 1024  # 2 ms
 AGAIN_S = 0.5  # for children of a MIC that ends: another one, or it again, is there soon
 
 _LOG = logs.Log("mic")
@@ -81,8 +75,7 @@ class Mic:
         self._inbox: deque[asks.Asked | master.Released] = deque()
         self._wake = anyio.Event()
         self._drained = anyio.Event()
-        self._strangers_at = 0.0
-        self._passed_over = 0
+        self._reception = receiving.Reception(at)
 
     @property
     def recovery(self) -> str:
@@ -306,13 +299,13 @@ class Mic:
             known, row = permissions.row(verb, over)
             mutates = row.mutates and not row.busy
             if row.least is not None:
-                caller = await self._known(caller, call.token)
+                caller = await self._reception.known(caller, call.token)
             if mutates and not row.secret:
-                caller = msgspec.structs.replace(caller, digest=await _digest(call.body))
+                caller = msgspec.structs.replace(caller, digest=await receiving.digest(call.body))
             permissions.check(caller.person, known, self.at.master_domain)
             return await act(self.at, caller)
         except errors.TiercastError as error:
-            await self._refused(caller, error, mutates=mutates)
+            await self._reception.refused(caller, error, mutates=mutates)
             raise
 
     async def _proven(self, verb: requests_joining.Proven, data: bytes) -> msgspec.Struct:
@@ -322,44 +315,5 @@ class Mic:
         try:
             return await verbs.PROVEN[verb](self.at, caller, carried.body)
         except errors.TiercastError as error:
-            await self._refused(caller, error, mutates=True)
+            await self._reception.refused(caller, error, mutates=True)
             raise
-
-    async def _known(self, caller: desk.Caller, token: str) -> desk.Caller:
-        """With the person whose token it is. Raises `UnauthenticatedError`."""
-        at = self.at
-        person = await people.whose(at.store, token, at.clock.wall(), at.fallback)
-        master, domains = at.master_domain, at.past.document.domains
-        if person.domain != master and person.domain not in domains:
-            raise errors.UnauthenticatedError(
-                f"the domain {person.domain} is not in the document any more",
-                hint=f"ask an administrator of {master}",
-            )
-        return msgspec.structs.replace(caller, name=person.called(master), person=person)
-
-    async def _refused(self, caller: desk.Caller, error: errors.TiercastError, *, mutates: bool) -> None:
-        """Into the audit: every refused change of somebody known, and now and then one of a stranger."""
-        _LOG.info("refused", who=caller.name, source=caller.source, verb=caller.verb, code=error.code)
-        told = error.message
-        if not caller.name:
-            now = self.at.clock.monotonic()
-            if now < self._strangers_at:
-                self._passed_over += 1
-                return
-            self._strangers_at = now + STRANGERS_AUDITED_S
-            if self._passed_over:
-                told += f"; and {self._passed_over} more refusals of strangers before it"
-                self._passed_over = 0
-        elif not mutates and not isinstance(error, errors.NotAllowedError):
-            return
-        if self.at.recovery or self.at.fallen is not None:
-            return
-        with contextlib.suppress(errors.TiercastError):
-            await self.at.audit_refusal(caller, error.code, told)
-
-
-async def _digest(body: bytes) -> str:
-    """Of a request, for the audit; a large one in a thread."""
-    if len(body) < INLINE_DIGEST_BYTES:
-        return hashlib.sha256(body).hexdigest()
-    return await anyio.to_thread.run_sync(lambda: hashlib.sha256(body).hexdigest())
