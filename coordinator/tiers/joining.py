@@ -131,7 +131,8 @@ async def join(at: desk.Desk, caller: desk.Caller, body: bytes) -> joining.Seale
     proof = joinlines.request_proof(line, at.means.cluster, public_der, asked.wall)
     if line.id != asked.line or not joinlines.same(proof, asked.proof):
         raise errors.UnauthenticatedError(
-            "the secret of this join line does not fit", hint="copy the whole line once more"
+            "the secret of this join line does not fit",
+            hint="copy the whole line once more; or make a new one, if the CA was rotated since",
         )
     _check_clock(asked.wall, at.clock.wall())
     async with at.turn:

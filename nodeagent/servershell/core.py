@@ -18,6 +18,7 @@ from coordinator.propagation import (
     bodies,
     gates,
     intake,
+    joining,
     messages,
     mirror,
     objects,
@@ -390,7 +391,8 @@ class Shell:
             return self._through(self.asks.answer(asked.link, asked.id, "", b""), now) + self._overtake(
                 asked.data
             )
-        if is_local and asked.verb in asks.UPWARD_VERBS:
+        from_peer = asked.link in self.peers.children
+        if (is_local and asked.verb in asks.UPWARD_VERBS) or (from_peer and asked.verb == joining.LEAVE):
             owner = asks.Owner(asked.link, asked.id)
             up = self.subscriber.link
             return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)

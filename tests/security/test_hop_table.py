@@ -249,8 +249,10 @@ def test_a_scope_says_what_the_table_says(made: cluster.Cluster, scope: scopes.S
 
 # --- asking ---------------------------------------------------------------------------------------------------------
 
-VERBS = ("status", "boot", "stop", "retry", "servers.enroll", "cfg.apply", "logs", "")
-LOCALLY = {"status": "answered", "stop": "answered", "retry": "answered", "servers.enroll": "relayed"}
+UPWARDS = dict.fromkeys(("servers.enroll", "servers.join", "servers.leave", "servers.renew"), "relayed")
+VERBS = ("status", "boot", "stop", "rest", "retry", *UPWARDS, "servers.expel", "cfg.apply", "logs", "")
+LOCALLY = {"status": "answered", "stop": "answered", "rest": "answered", "retry": "answered", **UPWARDS}
+PEERS = {"servers.leave": "relayed"}
 ABOVE = {"status": "answered", "boot": "answered"}
 
 
@@ -274,11 +276,11 @@ def outcome(outputs: tuple[object, ...]) -> str:
     [
         ("process 7", KINDS.LOCAL, "", LOCALLY),
         ("process 7", KINDS.NODE, cluster.NODE, {}),
-        (cluster.sid("n2"), KINDS.SHELL, "", {}),
-        (cluster.sid("p1"), KINDS.SHELL, "", {}),
+        (cluster.sid("n2"), KINDS.SHELL, "", PEERS),
+        (cluster.sid("p1"), KINDS.SHELL, "", PEERS),
     ],
 )
-def test_a_servershell_is_asked_by_local_programs_alone(
+def test_a_servershell_is_asked_by_local_programs_and_lets_others_say_that_they_leave(
     made: cluster.Cluster, peer: str, kind: cluster.KINDS, name: str, allowed: dict[str, str]
 ) -> None:
     for verb in VERBS:
@@ -288,7 +290,7 @@ def test_a_servershell_is_asked_by_local_programs_alone(
         outputs = cluster.hear(served, 1, messages.Ask(1, verb, "", True, b"1"))
         assert outcome(outputs) == allowed.get(verb, "not_allowed"), verb
         stops = any(isinstance(one, shell_events.AllStopped | shell_events.SignalNode) for one in outputs)
-        assert not stops or verb == "stop"
+        assert not stops or verb in {"stop", "rest"}
 
 
 def test_a_parent_may_look_and_not_touch(made: cluster.Cluster) -> None:
@@ -300,13 +302,15 @@ def test_a_parent_may_look_and_not_touch(made: cluster.Cluster) -> None:
 
 
 @pytest.mark.parametrize("server", ["n2", "p1"])
-def test_an_ic_takes_up_an_enrolment_and_nothing_else(made: cluster.Cluster, server: str) -> None:
+def test_an_ic_takes_up_what_mic_decides_by_itself_and_nothing_else(
+    made: cluster.Cluster, server: str
+) -> None:
     for verb in VERBS:
         served = made.ic()
         cluster.linked_upwards(served, made)
         cluster.come(served, 1, cluster.sid(server), made.hello(KINDS.SHELL, "", server))
         outputs = cluster.hear(served, 1, messages.Ask(1, verb, "id-n2", True, b"1"))
-        assert outcome(outputs) == ("relayed" if verb == "servers.enroll" else "not_allowed"), verb
+        assert outcome(outputs) == UPWARDS.get(verb, "not_allowed"), verb
         relayed = cluster.said(outputs, messages.Ask)
         assert all(isinstance(ask, messages.Ask) and ask.server == "" for ask in relayed)
 

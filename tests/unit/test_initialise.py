@@ -2,11 +2,12 @@
 
 import os
 import pathlib
+import socket
 
 import click.testing
 import pytest
 
-from coordinator import errors
+from coordinator import errors, limits
 from coordinator.runtime import commands
 
 WORDS = ("--name", "c1", "--address", "127.0.83.1", "--site", "central", "--master-domain", "acme")
@@ -35,6 +36,47 @@ def test_contexts_that_others_can_read_stop_it_before_anything_is_made(
     context.chmod(mode)
     assert isinstance(made(tmp_path / "c1", context), errors.UsageError)
     assert not (tmp_path / "c1").exists()
+
+
+def test_it_says_what_to_do_next_and_never_shows_the_token(tmp_path: pathlib.Path) -> None:
+    context = tmp_path / "contexts"
+    os.environ["TIERCAST_CONTEXT_FILE"] = str(context)
+    try:
+        done = click.testing.CliRunner().invoke(commands.init, ["--dir", str(tmp_path / "c1"), *WORDS])
+    finally:
+        del os.environ["TIERCAST_CONTEXT_FILE"]
+    assert done.exit_code == 0
+    next_ = done.output.partition("next:")[2]
+    for word in ("server run", "token create", "server export-keys"):
+        assert word in next_
+    assert "tca_" not in done.output
+    assert "tca_" in context.read_text()
+
+
+@pytest.mark.parametrize(
+    ("address", "wrong"),
+    [("192.0.2.7", errors.UsageError), ("nonsense", errors.UsageError), ("127.0.83.9", errors.InUseError)],
+)
+def test_an_address_that_is_not_here_or_is_taken_stops_it_before_anything_is_made(
+    tmp_path: pathlib.Path, address: str, wrong: type[Exception]
+) -> None:
+    elsewhere = ["--name", "c1", "--address", address, "--site", "central", "--master-domain", "acme"]
+    os.environ["TIERCAST_CONTEXT_FILE"] = str(tmp_path / "contexts")
+    try:
+        with socket.create_server(("127.0.83.9", limits.PORT_MIC)):
+            words = ["--dir", str(tmp_path / "c1"), *elsewhere]
+            done = click.testing.CliRunner().invoke(commands.init, words)
+    finally:
+        del os.environ["TIERCAST_CONTEXT_FILE"]
+    assert isinstance(done.exception, wrong)
+    assert not (tmp_path / "c1").exists()
+
+
+def test_a_directory_that_holds_anything_is_not_used(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "c1").mkdir()
+    (tmp_path / "c1" / "notes").write_text("mine")
+    assert isinstance(made(tmp_path / "c1", tmp_path / "contexts"), errors.InUseError)
+    assert (tmp_path / "c1" / "notes").read_text() == "mine"
 
 
 def test_contexts_that_cannot_be_written_stop_it_before_anything_is_made(tmp_path: pathlib.Path) -> None:
