@@ -70,10 +70,10 @@ packages:
 # From an empty environment, so that nothing is in the lock that pyproject.toml does not ask for.
 lock:
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python $(PIP) install --only-binary :all: --no-binary pysyncobj '.[dev,speed]'
+	@build/lock/bin/python $(PIP) install --only-binary :all: --no-binary etcd3,pysyncobj '.[dev,speed]'
 	@{ echo "# Every Python package, pinned. Made by \`make lock\` from pyproject.toml; not edited by hand."; \
 	  echo "--only-binary :all:"; \
-	  echo "--no-binary pysyncobj"; \
+	  echo "--no-binary etcd3,pysyncobj"; \
 	  build/lock/bin/python -m pip freeze --all --exclude pip --exclude tiercast; } > build/lock/requirements
 	@mv build/lock/requirements requirements.lock && rm -rf build/lock
 	@grep -c == requirements.lock | sed 's/$$/ packages pinned in requirements.lock/'

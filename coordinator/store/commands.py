@@ -205,6 +205,19 @@ def check(txn: Txn) -> None:
         raise errors.TooLargeError(
             f"a transaction is too large (got {total} bytes, have {limits.STORE_TXN_BYTES})"
         )
+    if _twice(txn.success) or _twice(txn.failure):
+        raise errors.UsageError("one transaction changes a key twice")
+
+
+def _twice(operations: tuple[Operation, ...]) -> bool:
+    """Whether a key is put twice, or put and deleted; as in etcd, whichever branch is done."""
+    puts = [one.key for one in operations if isinstance(one, Put)]
+    found = set(puts)
+    return len(found) < len(puts) or any(
+        one.key in found if not one.end else any(one.key <= key < one.end for key in puts)
+        for one in operations
+        if isinstance(one, Delete)
+    )
 
 
 def prefix_end(prefix: bytes) -> bytes:
