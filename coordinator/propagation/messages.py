@@ -132,6 +132,8 @@ class Welcome(Frame, frozen=True, tag=2):
     """Greatest boot counter known of that server; 0 if none."""
     numbers: objects.Numbers
     admission: bytes
+    trust: bytes = b""
+    """The signed `trust`, for a child whose number of it is older: it may know none of the keys that signed the rest."""
 
 
 class Chunk(Frame, frozen=True, tag=3):

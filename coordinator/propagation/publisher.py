@@ -218,9 +218,10 @@ class Publisher:
         known = 0 if verdict.scope is Scope.NODE else self._known_boot(peer, frame)
         if ack is not None and verdict.scope is not Scope.NODE:
             self.remember(peer, ack.epoch)
-        welcome = messages.Welcome(
-            messages.PROTOCOL, self._cluster, known, offering.due(self.content, child), admission
-        )
+        due, trust = offering.due(self.content, child), self.content.trust
+        newer = verdict.scope is not Scope.NODE and frame.numbers.trust < trust.content.serial
+        shown = trust.raw if newer else b""
+        welcome = messages.Welcome(messages.PROTOCOL, self._cluster, known, due, admission, shown)
         known_as = events.Authenticated(link, frame.kind in messages.PEOPLE)
         outputs += [known_as, events.Send((link,), welcome), ChildUp(link)]
         return (*outputs, *self._offer((child,)))

@@ -273,7 +273,8 @@ class Subscriber:
         attempt.since = now
         hello = self._hello()
         attempt.shown = hello.ack
-        return (events.Send((event.link,), hello),)
+        # TLS has shown a server of this cluster, and its welcome may carry a `trust` of many keys
+        return (events.Authenticated(event.link), events.Send((event.link,), hello))
 
     def _hello(self) -> messages.Hello:
         content = self.intake.content
@@ -380,6 +381,8 @@ class Subscriber:
         self._candidate_at = now + limits.PREFERRED_PARENT_RETRY_S
         documents = self.me.kind in messages.PEOPLE
         outputs += [events.Authenticated(attempt.link, documents), Up(attempt.link, attempt.parent)]
+        if frame.trust:
+            outputs += self.intake.offered(attempt.link, messages.Offer((frame.trust,), None))
         if frame.boot > self.boot:
             outputs.append(RaiseBoot(frame.boot))
         if self.ack != attempt.shown:
@@ -408,13 +411,15 @@ class Subscriber:
         if self.me.kind is messages.ChildKind.NODE:
             return ""
         try:
-            signed = mirror.verify(frame.admission, self.intake.keyring)
+            keyring = self.intake.keyring
+            keyring = keyring.renewed(frame.trust) if frame.trust else keyring
+            signed = mirror.verify(frame.admission, keyring)
         except errors.SignatureError as problem:
             return problem.message
         if not isinstance(signed, mirror.SignedAdmission):
             return "no admission"
         admission = signed.content
-        if admission.server_id != attempt.peer or admission.server_id in self.intake.keyring.revoked:
+        if admission.server_id != attempt.peer or admission.server_id in keyring.revoked:
             return f"admission of another server (got {admission.name})"
         if not admission.names_key(attempt.proof.key):
             return f"the parent holds another key than its admission names (got {admission.name})"

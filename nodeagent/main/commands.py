@@ -3,6 +3,7 @@
 Errors are raised as `TiercastError`; the command line turns them into sentences and exit codes in one place.
 """
 
+import datetime as dt
 import importlib.metadata
 import os
 import pathlib
@@ -80,7 +81,7 @@ def status(directory: str | None, output: str) -> None:
     """What this server says of itself; asks the local ServerShell, works with every parent away."""
     import msgspec  # noqa: PLC0415 as above
 
-    answer = _ask(directory, "status")
+    answer = ask_server(directory, "status")
     if output == "json":
         click.echo(answer.decode())
         return
@@ -94,7 +95,7 @@ def stop(directory: str | None, *, no_wait: bool) -> None:
     """Stop every node of this server, then its ServerShell; returns once both have gone."""
     from nodeagent.main import local  # noqa: PLC0415 as above
 
-    _ask(directory, "stop")
+    ask_server(directory, "stop")
     if no_wait:
         click.echo("stopping: nodes first, then the ServerShell", err=True)
         return
@@ -109,10 +110,11 @@ def stop(directory: str | None, *, no_wait: bool) -> None:
 @_DIR
 def retry(directory: str | None) -> None:
     """Try again what was refused or failed here."""
-    _ask(directory, "retry")
+    ask_server(directory, "retry")
 
 
-def _ask(directory: str | None, verb: str) -> bytes:
+def ask_server(directory: str | None, verb: str, data: bytes = b"") -> bytes:
+    """The ServerShell's answer. Raises `NotFoundError`, `UnreachableError`, `NotAllowedError`."""
     from coordinator.host import disk  # noqa: PLC0415 as above
     from coordinator.trust import authority  # noqa: PLC0415 as above
     from nodeagent.main import local  # noqa: PLC0415 as above
@@ -122,7 +124,7 @@ def _ask(directory: str | None, verb: str) -> bytes:
         hint = "name the server's directory with --dir"
         raise errors.NotFoundError(f"no server lives in {layout.root}", hint=hint)
     identity = authority.Identity.load(disk.DirectoryDisk(layout.root))
-    code, answer = local.ask(layout, identity.cluster, verb)
+    code, answer = local.ask(layout, identity.cluster, verb, data)
     if code:
         raise errors.NotAllowedError(f"the ServerShell answers {code}")
     return answer
@@ -136,6 +138,10 @@ def _show(found: dict[str, Any]) -> None:
     click.echo(f"parent    {found['parent'] or 'none now'}")
     if found["stale_since_s"] is not None:
         click.echo(f"stale     no sign of life of MIC for {found['stale_since_s']:.0f} s")
+    if found["certificate_until"]:
+        until = dt.datetime.fromtimestamp(found["certificate_until"], dt.UTC).date()
+        word = "EXPIRED" if found["certificate_expired"] else "until"
+        click.echo(f"identity  {word} {until}")
     for node in found["nodes"]:
         click.echo(
             f"node      {node['node']}  {node['state']}  pid {node['pid']}  restarts {node['restarts']}"

@@ -20,7 +20,7 @@ from nodeagent.servershell import core, status
 
 LOOK_S = 1.0
 SPREAD_S = 10.0  # a thousand servers that hear of another CA do not ask at once
-AGAIN_MIN_S, AGAIN_MAX_S = 2.0, 300.0
+AGAIN_MIN_S, AGAIN_MAX_S = 2.0, 60.0
 SETTLED_S = 3600.0  # a clock that lies must not make a server ask for ever
 
 _LOG = logs.Log("servershell")
@@ -57,6 +57,7 @@ class Renewing:
         if self._own is not None:
             trust = machine.content.trust.content
             self._own.trust(trust.roots, trust.revoked)
+            machine.shows(self._papers(self._own), ground.clock.monotonic())  # so that the first ack says it
 
     def ask_now(self, *, new_key: bool) -> None:
         """Without waiting for half its life."""
@@ -87,11 +88,13 @@ class Renewing:
         """Trust and certificate as they are now, for the handshakes to come and for whoever asks."""
         trust = self._machine.content.trust.content
         own.trust(trust.roots, trust.revoked)
+        self._driver.act(self._machine.shows(self._papers(own), self._ground.clock.monotonic()))
+
+    def _papers(self, own: credentials.Credentials) -> status.Papers:
         identity, wall = own.identity, self._ground.clock.wall()
         until = certificates.validity(identity.cert_pem)[1]
         public = certificates.public_pem(identity.key_pem).decode()
-        papers = status.Papers(signing.root_id(identity.ca_pem), public, until, until < wall)
-        self._driver.act(self._machine.shows(papers, self._ground.clock.monotonic()))
+        return status.Papers(signing.root_id(identity.ca_pem), public, until, until < wall)
 
     def _is_due(self, own: credentials.Credentials) -> bool:
         roots, seat = self._machine.content.trust.content.roots, self._machine.admission

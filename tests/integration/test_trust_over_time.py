@@ -1,0 +1,207 @@
+"""Keys that change under a running system of real processes, and a server that was away for 400 days of it.
+
+What runs is never restarted for it: every process before is the same process afterwards.
+"""
+
+import re
+import signal
+import time
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from bench.demo import observe, place, sweeping, world
+from coordinator.host import disk
+from coordinator.trust import authority, certificates, signing
+from tests.integration import town as towns
+
+DAY_S = 86_400.0
+PLACES = {
+    at.name: at
+    for at in (
+        place.Place("c1", "central", "127.0.32.1"),
+        place.Place("n1", "north", "127.0.42.1"),
+        place.Place("n2", "north", "127.0.42.2"),
+    )
+}
+PORT = 9000
+DOCUMENT = """
+schema: tiercast/1
+general: {{master_domain: acme}}
+domains: {{acme: {{fqdn: acme.example}}, branch: {{fqdn: branch.acme.example}}}}
+sites:
+  central: {{type: master_communication, domains: [acme]}}
+  north: {{type: communication, domains: [branch]}}
+servers:
+  c1: {{interfaces: {{lan: "127.0.32.1"}}}}
+  n1: {{interfaces: {{lan: "127.0.42.1"}}}}
+  n2: {{interfaces: {{lan: "127.0.42.2"}}}}
+roles:
+  mic1: {{type: mic}}
+  dc1: {{type: dc}}
+  ws1: {{type: ws}}
+  icc1: {{type: ic}}
+  icn1: {{type: ic}}
+  greetn1: {{type: greeter, params: {{port: 9000, greeting: {word}}}}}
+  greetn2: {{type: greeter, params: {{port: 9000, greeting: {word}}}}}
+structure:
+  central: {{c1: [mic1, dc1, ws1, icc1]}}
+  north: {{n1: [icn1, greetn1], n2: [greetn2]}}
+"""
+
+
+class Field:
+    """The three servers."""
+
+    def __init__(self, running: world.World) -> None:
+        self.world = running
+        self.revision = 1
+
+    def run(self, *words: str) -> str:
+        ran = self.world.run(*words)
+        assert ran.code == 0, f"{words}: {ran}"
+        return ran.out
+
+    def begin(self) -> None:
+        at = [
+            "--name",
+            "c1",
+            "--address",
+            PLACES["c1"].address,
+            "--site",
+            "central",
+            "--master-domain",
+            "acme",
+        ]
+        self.run("server", "init", *at, "--dir", str(self.world.directory("c1")))
+        self.world.start("c1")
+        towns.until(lambda: self.world.run("status").code == 0, "the API answers")
+        for name in ("n1", "n2"):
+            file = self.world.root / f"{name}.identity"
+            self.run("server", "enroll", name, "-o", str(file))
+            self.world.start(name, file)
+        self.apply("first")
+
+    def apply(self, word: str, *servers: str) -> None:
+        """And wait until these servers say it."""
+        file = self.world.root / f"{word}.yaml"
+        file.write_text(DOCUMENT.format(word=word), encoding="utf-8")
+        self.run("apply", str(file), "--yes", "--wait", "none")
+        self.revision += 1
+        for name in servers or ("n1", "n2"):
+            towns.until(
+                lambda name=name: word in self.said(name),
+                lambda name=name: f"{name} says {word}: {self.said(name)}",
+            )
+
+    def said(self, name: str) -> str:
+        try:
+            return observe.line(PLACES[name].address, PORT)
+        except OSError as wrong:
+            return str(wrong)
+
+    def rotation(self) -> str:
+        return self.run("server", "rotation", "--dir", str(self.world.directory("c1")))
+
+    def rotate(self, what: str) -> None:
+        self.run("server", what, "--dir", str(self.world.directory("c1")))
+
+    def identity(self, name: str) -> authority.Identity:
+        return authority.Identity.load(disk.DirectoryDisk(self.world.directory(name)))
+
+    def pids(self) -> Mapping[str, list[int]]:
+        return {
+            name: sorted(p.pid for p in sweeping.belonging(self.world.directory(name)))
+            for name in ("c1", "n1")
+        }
+
+    def log(self) -> str:
+        return "\n".join(
+            f"--- {log}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            for log in self.world.telling_logs()
+        )
+
+
+@pytest.fixture(scope="module")
+def field() -> Iterator[Field]:
+    with world.World(PLACES) as running:
+        made = Field(running)
+        try:
+            made.begin()
+        except AssertionError as wrong:
+            raise AssertionError(f"{wrong}\n{made.log()}") from None
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def logs_of_a_failure(field: Field) -> Iterator[None]:
+    yield
+    print(field.log())
+
+
+def test_a_server_renews_its_certificate_with_another_key_and_nothing_restarts(field: Field) -> None:
+    before, pids = field.identity("n1"), field.pids()
+    field.run("server", "renew", "--new-key", "--dir", str(field.world.directory("n1")))
+    towns.until(lambda: field.identity("n1").key_pem != before.key_pem, "n1 has another key")
+    field.apply("renewed")  # through the IC on n1, whose node took the new certificate meanwhile
+    assert field.pids() == pids
+
+
+def test_who_was_away_for_400_days_and_three_rotations_comes_back_by_itself(field: Field) -> None:
+    keys = authority.Authority.load(disk.DirectoryDisk(field.world.directory("c1")))
+    field.world.cut_power(["n2"])
+    pids = field.pids()
+    _make_old(field, keys)
+    for what in ("rotate-ca", "rotate-keys", "rotate-ca"):
+        field.rotate(what)
+    newest = authority.Authority.load(disk.DirectoryDisk(field.world.directory("c1")))
+    root = signing.root_id(newest.ca_pem)
+    assert newest.number == 4
+    for name in ("c1", "n1"):
+        towns.until(
+            lambda name=name: signing.root_id(field.identity(name).ca_pem) == root,
+            lambda name=name: f"{name} has a certificate of the newest CA",
+        )
+    towns.until(
+        lambda: re.search(r"waits for +n2$", field.rotation(), re.MULTILINE),
+        lambda: f"n2 alone is missing: {field.rotation()}",
+    )
+    field.apply("meanwhile", "n1")
+    assert certificates.validity(field.identity("n2").cert_pem)[1] < time.time()
+
+    field.world.start("n2")
+    towns.until(lambda: "meanwhile" in field.said("n2"), lambda: f"n2 caught up: {field.said('n2')}")
+    towns.until(
+        lambda: signing.root_id(field.identity("n2").ca_pem) == root, "n2 has a certificate of the newest CA"
+    )
+    towns.until(
+        lambda: "nothing is under way" in field.rotation(), lambda: f"old keys are gone: {field.rotation()}"
+    )
+    field.apply("afterwards")
+    assert field.pids() == pids
+    assert "afterwards" in field.run("show", "active", "--document")
+    told = field.run("server", "status", "--dir", str(field.world.directory("n2")))
+    assert "identity  until" in told
+
+
+def test_who_is_expelled_loses_its_link_at_once_and_gets_nothing(field: Field) -> None:
+    field.run("server", "expel", "n2", "--yes")
+    shell = field.world.shells["n2"]
+    towns.until(
+        lambda: "none now" in field.run("server", "status", "--dir", str(field.world.directory("n2"))),
+        "n2 has no parent",
+    )
+    field.apply("without", "n1")
+    assert shell.poll() is None  # it runs on, alone
+    assert "without" not in field.said("n2")
+    shell.send_signal(signal.SIGTERM)
+
+
+def _make_old(field: Field, keys: authority.Authority) -> None:
+    """As if it had been given its certificate 400 days ago, and had been away since."""
+    old = field.identity("n2")
+    public = certificates.public_pem(old.key_pem)
+    certificate = authority.issue(keys, old.server_id, public, time.time() - 400 * DAY_S)
+    authority.Identity(old.server_id, old.cluster, old.key_pem, certificate, keys.ca_pem).replace(
+        disk.DirectoryDisk(field.world.directory("n2"))
+    )
