@@ -24,6 +24,8 @@ class Wire:
     def __init__(self) -> None:
         self.ends: dict[object, End] = {}
         self.cut: set[object] = set()
+        self.deaf: set[object] = set()
+        """What reaches these is lost, and nobody notices."""
 
     def end(self, own: object) -> "End":
         self.ends[own] = End(self, own)
@@ -57,7 +59,8 @@ class End(pysyncobj.transport.Transport):  # type: ignore[misc] # the library ha
     def send(self, node: object, message: Any) -> bool:
         if node not in self._wire.ends or {node, self._own} & self._wire.cut:
             return False
-        self._wire.ends[node]._arrived.append((self._own, message))
+        if node not in self._wire.deaf:
+            self._wire.ends[node]._arrived.append((self._own, message))
         return True
 
     def deliver(self) -> None:

@@ -105,13 +105,23 @@ class Node(pysyncobj.SyncObj):  # type: ignore[misc] # the library has no types
         return bool(self.getStatus()["state"] == LEADER)
 
 
+class LaterNode(Node):
+    """The same in a later program, which has one more replicated method."""
+
+    @pysyncobj.replicated  # type: ignore[untyped-decorator]
+    def adopt(self, data: bytes) -> None:
+        """Of no use yet."""
+
+
 _NOTHING_DONE: Final = {
     pysyncobj.FAIL_REASON.QUEUE_FULL,
     pysyncobj.FAIL_REASON.MISSING_LEADER,
     pysyncobj.FAIL_REASON.DISCARDED,
     pysyncobj.FAIL_REASON.NOT_LEADER,
     pysyncobj.FAIL_REASON.REQUEST_DENIED,
+    pysyncobj.FAIL_REASON.LEADER_CHANGED,
 }
+"""By the library's own words for them."""
 
 
 class StockStore:

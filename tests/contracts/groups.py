@@ -18,6 +18,8 @@ class Trio(NamedTuple):
 
     stores: Mapping[str, port.Store]
     cut_off: Callable[[str], None]
+    deafen: Callable[[str], None]
+    """From here on nothing reaches it, though what it says arrives."""
     failures: Callable[[], Sequence[BaseException]]
     """What went wrong inside any of them."""
 
@@ -52,26 +54,32 @@ async def raft_trio(directory: pathlib.Path) -> AsyncIterator[Trio]:
     group = storegroup.Group(directory)
     await group.make()
 
-    def cut_off(victim: str) -> None:
+    def lose(is_lost: Callable[[str, str], bool]) -> None:
         for name, store in group.stores.items():
             assert store._links is not None
             links: Any = store._links[0]
-            links.send = _unless(victim, name, links.send)
+            links.send = _unless(is_lost, name, links.send)
+
+    def cut_off(victim: str) -> None:
+        lose(lambda sender, to: victim in (sender, to))
+
+    def deafen(victim: str) -> None:
+        lose(lambda _sender, to: to == victim)
 
     try:
         await group.open()
-        yield Trio(group.stores, cut_off, lambda: group.stops)
+        yield Trio(group.stores, cut_off, deafen, lambda: group.stops)
     finally:
         await group.close()
 
 
 def _unless(
-    victim: str, own: str, send: Callable[[str, messages.Frame], None]
+    is_lost: Callable[[str, str], bool], own: str, send: Callable[[str, messages.Frame], None]
 ) -> Callable[[str, messages.Frame], None]:
-    """Send as before, but nothing to or from the victim."""
+    """Send as before, but what is lost on the way."""
 
     def sending(to: str, frame: messages.Frame) -> None:
-        if victim not in (own, to):
+        if not is_lost(own, to):
             send(to, frame)
 
     return sending
@@ -85,6 +93,7 @@ async def stock_trio(directory: pathlib.Path) -> AsyncIterator[Trio]:
         yield Trio(
             group.stores,
             lambda victim: group.wire.cut_off(stockgroup.named(victim)),
+            lambda victim: group.wire.deaf.add(stockgroup.named(victim)),
             lambda: [error for store in group.stores.values() for error in store.failures],
         )
     finally:

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+import pytest
+
 from coordinator import errors
 from coordinator.store import commands, port
 from coordinator.store.backends import raft
@@ -27,6 +30,8 @@ class Side(NamedTuple):
     snapshot: Callable[[Any], Awaitable[None]]
     journal: str
     """The names of the journal's files, as a pattern."""
+    grow: Callable[[pytest.MonkeyPatch], None]
+    """From here on it is a later program, whose log may hold one kind of command more."""
     program: str
     """Writes until it is killed, and says what was acknowledged."""
     missing: Callable[[pathlib.Path, list[int]], Awaitable[list[int]]]
@@ -97,6 +102,19 @@ async def stock_poison(store: stockstore.StockStore) -> None:
     store.node.apply(b"", "one argument too many")
 
 
+class Adopt(msgspec.Struct, frozen=True, array_like=True, tag=99):
+    """A command of a later program."""
+
+
+def grow_raft(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = msgspec.msgpack.Decoder(tuple[int, Adopt | commands.Command])
+    monkeypatch.setattr(commands, "_DECODER", later)
+
+
+def grow_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stockstore, "Node", stockstore.LaterNode)
+
+
 class CallerError(Exception):
     """Of a caller that fails."""
 
@@ -128,6 +146,7 @@ SIDES: Final[Mapping[str, Side]] = {
         as_member=raft_member,
         snapshot=raft_snapshot,
         journal="journal-*",
+        grow=grow_raft,
         program="tests.storewriter",
         missing=storewriter.missing,
         poison=raft_poison,
@@ -140,6 +159,7 @@ SIDES: Final[Mapping[str, Side]] = {
         as_member=stock_of_three,  # it makes what is not there
         snapshot=stock_snapshot,
         journal="journal*",
+        grow=grow_stock,
         program="tests.stockwriter",
         missing=stockwriter.missing,
         poison=stock_poison,

@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+from coordinator import errors
+from coordinator.store.backends.raft import calls
 from tests.contracts import groups, holes, stores
 
 pytestmark = [
@@ -53,7 +55,7 @@ async def test_what_one_member_acknowledged_every_other_reads_at_once(
 
 
 async def test_a_leader_that_was_cut_off_does_not_answer_with_what_is_over(
-    side: str, tmp_path: pathlib.Path
+    side: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with groups.TRIOS[side](tmp_path) as trio:
         old = await trio.leader()
@@ -61,9 +63,28 @@ async def test_a_leader_that_was_cut_off_does_not_answer_with_what_is_over(
         trio.cut_off(old)
         new = await trio.leader(old)
         await stores.put(trio.stores[new], b"/k", b"new")
+        monkeypatch.setattr(calls, "QUORUM_S", 0.5)
         read = await groups.read(trio.stores[old], b"/k")
         with holes.decisive():
             assert read in (None, b"new")
+
+
+async def test_an_error_that_says_that_nothing_was_done_is_true(
+    side: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "DOUBT_S", 0.5)
+    async with groups.TRIOS[side](tmp_path) as trio:
+        leader = await trio.leader()
+        asked = next(name for name in trio.stores if name != leader)
+        await stores.put(trio.stores[asked], b"/before")
+        trio.deafen(asked)
+        with pytest.raises((errors.NoQuorumError, errors.UnknownOutcomeError)) as told:
+            await stores.put(trio.stores[asked], b"/k")
+        assert await groups.read(trio.stores[leader], b"/k") is not None, (
+            "it was done, and only the answer was lost"
+        )
+        with holes.decisive():
+            assert isinstance(told.value, errors.UnknownOutcomeError)
 
 
 async def test_a_value_of_any_size_reaches_every_member_in_one_piece(

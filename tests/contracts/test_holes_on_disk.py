@@ -10,7 +10,7 @@ import pytest
 from coordinator import errors
 from coordinator.store.backends.raft import log
 from tests import loopdisk
-from tests.contracts import holes, machines, stores
+from tests.contracts import groups, holes, machines, stores
 
 pytestmark = [
     pytest.mark.anyio,
@@ -152,3 +152,15 @@ async def test_an_empty_disk_is_no_member(side: str, tmp_path: pathlib.Path) -> 
         path.unlink()
     with holes.decisive():
         assert isinstance(await stores.refusal(one.as_member(tmp_path / "m1")), errors.NotFoundError)
+
+
+async def test_a_later_program_reads_the_log_of_an_earlier_one(
+    side: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = stores.SIDES[side]
+    async with await one.opening(tmp_path / "store") as store:
+        await stores.put(store, b"/k", b"kept")
+    one.grow(monkeypatch)
+    async with await one.opening(tmp_path / "store") as store:
+        with holes.decisive():
+            assert await groups.read(store, b"/k") == b"kept"
