@@ -59,7 +59,7 @@ class Ground(msgspec.Struct, frozen=True):
     @property
     def next(self) -> pathlib.Path:
         """The new group's store until it takes the old one's name."""
-        return self.layout.root / "store.next"
+        return mic_store.next_to(self.layout.store)
 
 
 def decode(data: bytes) -> HandOver:
@@ -79,15 +79,16 @@ def decode(data: bytes) -> HandOver:
 def hand_over(at: Ground, wanted: dict[names.ServerName, str], output: pathlib.Path | None) -> Iterator[str]:
     """Lines. Raises `NotFoundError`, `InUseError`, `RefusedError`, `UsageError`, `NoQuorumError`, `DamagedError`."""
     here = home.at(at.layout, at.clock)
-    if not at.layout.store.exists() and at.next.exists():  # everything but the last rename was done before
-        at.next.rename(at.layout.store)
+    if mic_store.finish(at.layout.store):
         yield "done      what an interrupted run had left"
-        return
     with store_files.held(at.layout.store) as held:
         image = store_files.read(held, here.identity.cluster)
     if len(wanted) > 1 and output is None:
         raise errors.UsageError("the other members need a file", hint="name one with -o")
-    if output is not None and output.exists():
+    if set(wanted.items()) == _named(image):
+        yield "done      these are the members"
+        return
+    if output is not None and output.exists() and not _written_before(output, image.state.sealed):
         raise errors.InUseError(f"{output} exists already", hint="name another file")
     part = at.layout.root / _PART
     part.unlink(missing_ok=True)
@@ -102,10 +103,10 @@ def hand_over(at: Ground, wanted: dict[names.ServerName, str], output: pathlib.P
     if own is not None:
         begin(at, here.identity.cluster, own.member, members, data)
     aside = at.layout.root / f"store.before-{_short(image.identity.member)}"
-    at.layout.store.rename(aside)
+    mic_store.rename(at.layout.store, aside)
     yield f"kept      the old group's files in {aside}"
     if own is not None:
-        at.next.rename(at.layout.store)
+        mic_store.rename(at.next, at.layout.store)
     for member in members:
         yield f"member    {member}" + ("  (this)" if own is not None and member == own.member else "")
 
@@ -120,13 +121,18 @@ async def _sealed(
     """Seal, unless that was done before; the new members, with the last snapshot in `part`."""
     store = await mic_store.open_store(at.layout.store, here, at.clock, at.random)
     async with store:
-        with anyio.fail_after(QUORUM_S):
+        with anyio.move_on_after(QUORUM_S):
             while not await _quorum(store):
                 pass
+        if not await _quorum(store):
+            raise errors.NoQuorumError(
+                "no majority of the store's members answers, so nothing was changed",
+                hint="start the MICs (or `tiercast store join`) on the other members first; where a majority is lost for "
+                "good: `tiercast store recover`",
+            )
         servers = await servers_of(store, here, wanted)
         members = image.state.sealed
         if not members:
-            _check_new(image.identity, {(servers[name], address) for name, address in wanted.items()})
             seats = [
                 membership.Seat(at.random.token(membership.TOKEN_BYTES), servers[name], address)
                 for name, address in wanted.items()
@@ -143,11 +149,29 @@ async def _sealed(
     return members
 
 
-def _check_new(identity: journal.Identity, wanted: set[tuple[names.ServerId, str]]) -> None:
-    """Raises `RefusedError` where there is nothing to change."""
-    seats = [membership.seat(member) for member in identity.members]
-    if wanted == {(one.server, one.address) for one in seats if one is not None}:
-        raise errors.RefusedError("these are the members already")
+def _named(image: store_files.Image) -> set[tuple[names.ServerName, str]]:
+    """Name and address of the present members, where their ids say so."""
+    by_id = {one.content.server_id: one.content.name for one in _admissions(image)}
+    seats = [membership.seat(member) for member in image.identity.members]
+    return {(by_id[one.server], one.address) for one in seats if one is not None and one.server in by_id}
+
+
+def _admissions(image: store_files.Image) -> list[mirror.SignedAdmission]:
+    """Those that verify."""
+    held = {item.key: item.value for item in image.items}
+    if keys.TRUST not in held:
+        return []
+    keyring = signing.Keyring.trusting(held[keys.TRUST], image.identity.cluster)
+    signed = [mirror.verify(value, keyring) for key, value in held.items() if key.startswith(keys.ADMISSIONS)]
+    return [one for one in signed if isinstance(one, mirror.SignedAdmission)]
+
+
+def _written_before(output: pathlib.Path, sealed: tuple[str, ...]) -> bool:
+    """Whether an interrupted run of this very hand-over has left the file."""
+    try:
+        return bool(sealed) and decode(output.read_bytes()).members == sealed
+    except errors.DamagedError:
+        return False
 
 
 async def _quorum(store: raft.RaftStore) -> bool:
@@ -234,12 +258,13 @@ def join(at: Ground, content: HandOver) -> Iterator[str]:
         return
     if _make_way(at, cluster, own.member):
         begin(at, cluster, own.member, content.members, content.snapshot)
-        at.next.rename(at.layout.store)
+        mic_store.rename(at.next, at.layout.store)
     yield f"member    {own.member} of {len(seats)}"
 
 
 def _make_way(at: Ground, cluster: names.ClusterId, member: str) -> bool:
     """Put a sealed store aside; False where the wanted member is there already."""
+    mic_store.finish(at.layout.store)
     if not at.layout.store.exists():
         return True
     with store_files.held(at.layout.store) as held:
@@ -255,7 +280,7 @@ def _make_way(at: Ground, cluster: names.ClusterId, member: str) -> bool:
             f"there is a store of another group here, which was not handed over ({found.member})",
             hint=f"if that group has ended, move {at.layout.store} away by hand",
         )
-    at.layout.store.rename(at.layout.root / f"store.before-{_short(found.member)}")
+    mic_store.rename(at.layout.store, at.layout.root / f"store.before-{_short(found.member)}")
     return True
 
 

@@ -5,10 +5,12 @@ empty one is decided in `standing`. Anywhere else a missing store is a refusal, 
 Law: who the members are stands in the journal; a member listens to servers whose certificate names one of them.
 """
 
+import os
 import pathlib
 from collections.abc import Callable
 
 import anyio
+import anyio.to_thread
 
 from coordinator import effects, errors, limits, names
 from coordinator.runtime import home
@@ -26,6 +28,7 @@ async def open_store(
     directory: pathlib.Path, here: home.Home, clock: effects.Clock, random: effects.Random
 ) -> raft.RaftStore:
     """Raises `InUseError`, `NotFoundError`, `DamagedError`, `IdentityError`, `NoSpaceError`, `OSError`."""
+    await anyio.to_thread.run_sync(finish, directory)
     first = here.root.read(seed.FILE) is not None and len(home.coordinators(here, here.body or b"")) <= 1
     found = await _identity(directory)
     if found is None and not first:
@@ -37,6 +40,40 @@ async def open_store(
     return await raft.open_store(
         directory, cluster=here.identity.cluster, clock=clock, random=random, create=first, group=group
     )
+
+
+def finish(directory: pathlib.Path) -> bool:
+    """Do the last step of a hand-over that was interrupted before it; whether there was one to do.
+
+    The old group's store has been put aside by then, and the new one's is whole: without that step the directory would be
+    missing, and on the first server a missing one is made anew, empty.
+    """
+    following = next_to(directory)
+    if directory.exists() or not following.exists():
+        return False
+    held = files.DiskFiles(following)
+    try:
+        whole = journal.exists(held)
+    finally:
+        held.close()
+    if whole:
+        rename(following, directory)
+    return whole
+
+
+def next_to(directory: pathlib.Path) -> pathlib.Path:
+    """Where the new group's store is made, until it takes the old one's name."""
+    return directory.with_name(f"{directory.name}.next")
+
+
+def rename(old: pathlib.Path, new: pathlib.Path) -> None:
+    """Durable when it returns."""
+    old.rename(new)
+    parent = os.open(new.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
 
 
 async def _identity(directory: pathlib.Path) -> journal.Identity | None:

@@ -17,7 +17,7 @@ from coordinator.config import expansion, model, topology
 from coordinator.hop import ledger
 from coordinator.host import disk, lock
 from coordinator.propagation import mirror, objects
-from coordinator.runtime import engine, etcd_work, field, handover, home, store_files
+from coordinator.runtime import engine, etcd_work, field, handover, home, mic_store, store_files
 from coordinator.store import commands, membership, mvcc
 from coordinator.store.backends.etcd import access
 from coordinator.store.backends.raft import journal, log, snapshot
@@ -237,7 +237,7 @@ def _into_raft(at: handover.Ground, here: home.Home, found: Found, state: mvcc.S
     member = at.random.token(membership.TOKEN_BYTES)
     handover.begin(at, here.identity.cluster, member, (member,), b"".join(snapshot.encode(header, state)))
     told = _put_aside(at)
-    at.next.rename(at.layout.store)
+    mic_store.rename(at.next, at.layout.store)
     return told
 
 
@@ -248,7 +248,7 @@ def _put_aside(at: handover.Ground) -> str:
     aside = at.layout.root / f"store.before-{at.random.token(membership.TOKEN_BYTES)}"
     with store_files.held(at.layout.store) as held:
         had = journal.exists(held)
-        at.layout.store.rename(aside)
+        mic_store.rename(at.layout.store, aside)
     return f"the old store's files are in {aside}" if had else ""
 
 

@@ -1,5 +1,8 @@
 """Taking office: what MIC does between finding a store and serving from it, or why it only serves read-only."""
 
+import contextlib
+import errno
+
 import anyio.to_thread
 import msgspec
 
@@ -26,7 +29,7 @@ class Memory(msgspec.Struct, frozen=True):
 async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.Mic:
     """Take office over the store, or find that it needs recovery.
 
-    Raises `HeldError` where another MIC is active, what the store raises, `DamagedError`, `SignatureError`, `DeposedError`.
+    Raises `HeldError` where another MIC is active, `NoSpaceError`, what the store raises, `DamagedError`, `SignatureError`, `DeposedError`.
     """
     past = await history.load(store, means.cluster)
     first = None if memory.seed is None else seed.content(memory.seed, means.cluster)
@@ -43,12 +46,27 @@ async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.
         store, means.cluster
     )  # again: whoever held office before may have written until now
     assert past is not None
-    await anyio.to_thread.run_sync(memory.mark.raise_to, standing.mark_of(past.content))
+    await _remember(memory.mark, past.content, held)
     at = desk.Desk(means, store, held, past, "")
     at.mark = memory.mark
     _check_key(at)
     _LOG.info("in office", term=held.term, version=str(past.version))
     return mic.Mic(at)
+
+
+async def _remember(mark: standing.HighWater, content: mirror.Content, held: office.Office) -> None:
+    """Raise the mark, or give the office up again. Raises `NoSpaceError`, and `OSError` of a disk that fails otherwise."""
+    try:
+        await anyio.to_thread.run_sync(mark.raise_to, standing.mark_of(content))
+    except OSError as problem:
+        with contextlib.suppress(errors.TiercastError):  # the lease ends by itself
+            await held.release()
+        if problem.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise errors.NoSpaceError(
+            "the disk is full, so what MIC has issued cannot be remembered, and it does not take office",
+            hint="make room; MIC tries again by itself",
+        ) from problem
 
 
 def _check_key(at: desk.Desk) -> None:

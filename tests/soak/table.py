@@ -7,6 +7,8 @@ from tests.soak import rounds
 
 SUITES: Final = {
     "store": "tests.soak.store:SUITE",
+    "store-crash": "tests.soak.storecrash:SUITE",
+    "raft": "tests.soak.raft:SUITE",
 }
 """Where each stands: `module:name` of a `rounds.Suite`."""
 
