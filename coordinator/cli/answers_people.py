@@ -81,6 +81,12 @@ class Domains(msgspec.Struct, frozen=True):
     domains: tuple[Domain, ...]
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """Of a domain centre's copy: as of when it is."""
+
+    at: float
+
+
 class Carried(msgspec.Struct, frozen=True):
     """Of an export only what is told about it; the file is written as it came."""
 

@@ -9,8 +9,11 @@ import msgspec
 
 from coordinator import errors
 from coordinator.cli import answers, answers_people, client, exits, options, printing, session
+from coordinator.host import settings
 
 DOMAINS = f"{client.ADMIN}/domains"
+ROSTER_FILE = "roster.json"
+"""What a dc role keeps in its directory of state."""
 _DOMAIN = click.option("--domain", default="", metavar="NAME", help="Of this domain [default: your own].")
 
 
@@ -20,12 +23,14 @@ def domains() -> None:
 
 
 @domains.command("list")
+@click.option("--local", is_flag=True, help="The copy of the domain centre on this machine; asks nobody.")
+@click.option("--dir", "directory", default=None, help="Of this machine's server, with --local.")
 @options.system
 @printing.output("table", "json", "yaml", "name")
-def list_domains(form: str) -> int:
+def list_domains(form: str, directory: str | None, *, local: bool) -> int:
     """Every domain that you may see, with what is attached to roles."""
     shown = session.current()
-    answer = shown.client().call(client.Ask(path=DOMAINS))
+    answer = _copied(shown, directory) if local else shown.client().call(client.Ask(path=DOMAINS))
     found = answer.as_(answers_people.Domains).domains
     structured = printing.structured(form, answer.body)
     if structured is not None:
@@ -36,6 +41,29 @@ def list_domains(form: str) -> int:
         head = ("DOMAIN", "FQDN", "SITES", "PEOPLE", "ADMINISTRATORS", "ATTACHED")
         shown.say_coloured(printing.table(head, [_row(one) for one in found]))
     return exits.Exit.OK
+
+
+def _copied(shown: session.Session, directory: str | None) -> client.Answer:
+    """What the domain centre of this machine has kept. Raises `NotFoundError`, `UsageError`, `ProtocolError`."""
+    layout = settings.Layout(settings.read(shown.environment, {"dir": directory}).dir)
+    try:
+        held = [path.read_bytes() for path in sorted(layout.state.glob(f"*/{ROSTER_FILE}"))]
+    except OSError as problem:
+        raise errors.UsageError(
+            f"the copy below {layout.state} cannot be read: {(problem.strerror or str(problem)).lower()}",
+            hint="it is private to the server: ask as root",
+        ) from problem
+    found = [client.Answer(200, data) for data in held]
+    if not found:
+        raise errors.NotFoundError(
+            f"no domain centre has kept a copy below {layout.state}",
+            hint="it runs where the document puts a dc role",
+        )
+    newest = max(found, key=lambda one: one.as_(answers_people.Kept).at)
+    shown.tell(
+        f"as of {printing.moment(newest.as_(answers_people.Kept).at)}, as the domain centre here was told"
+    )
+    return newest
 
 
 def _row(one: answers_people.Domain) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ from coordinator.tiers import (
     receiving,
     requests,
     requests_joining,
+    requests_people,
     rolling,
+    roster,
     rotating,
     seeing,
     standing,
@@ -36,6 +38,8 @@ from coordinator.tiers import (
 )
 
 RETIRE_LOOK_S = 5.0  # nobody waits for it, and it asks the picture in memory
+BY_LINK = frozenset({web.CERTIFICATE, requests_people.ROSTER})
+"""Verbs for which no person's token is asked: the link has proved the role."""
 AGAIN_S = 0.5  # for children of a MIC that ends: another one, or it again, is there soon
 
 _LOG = logs.Log("mic")
@@ -243,20 +247,22 @@ class Mic:
     async def _answer(self, asked: asks.Asked) -> None:
         child = self.at.master.publisher.children.get(asked.link)
         over = None if child is None else child.hello.kind
-        if asked.verb == web.CERTIFICATE:
-            code, data = self._certified(child, asked.data)
+        if asked.verb in BY_LINK:
+            code, data = await self._of_role(asked.verb, child, asked.data)
         else:
             code, data = await self.answered(asked.verb, over, asked.data)
         now = self.at.clock.monotonic()
         self.at.act(self.at.master.answer(asked.link, asked.id, code, data, now))
         self.at.publish_owed()
 
-    def _certified(self, child: children.Child | None, data: bytes) -> tuple[str, bytes]:
-        """For a web role, known by its link."""
+    async def _of_role(self, verb: str, child: children.Child | None, data: bytes) -> tuple[str, bytes]:
+        """For a web role or a domain centre, known by its link."""
         try:
-            return "", msgspec.json.encode(web.issue(self.at, child, data))
+            if verb == web.CERTIFICATE:
+                return "", msgspec.json.encode(web.issue(self.at, child, data))
+            return "", msgspec.json.encode(await roster.told(self.at, child))
         except errors.TiercastError as error:
-            _LOG.warning("no certificate issued", server=child.peer if child else "", reason=error.message)
+            _LOG.warning("role refused", verb=verb, server=child.peer if child else "", reason=error.message)
             return error.code, msgspec.json.encode(library.problem(error))
 
     async def answered(self, verb: str, over: str | None, data: bytes) -> tuple[str, bytes]:
@@ -277,6 +283,7 @@ class Mic:
             call = msgspec.msgpack.decode(data, type=requests.Call)
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
             raise errors.ProtocolError(f"the request cannot be read: {wrong}") from wrong
+
         async def act(at: desk.Desk, caller: desk.Caller) -> msgspec.Struct:
             known = requests.Verb(verb)
             if known is requests.Verb.WHOAMI:

@@ -7,6 +7,9 @@ import msgspec
 
 from coordinator import limits, names
 
+ROSTER = "dc.roster"
+"""Asked by a domain centre over its own link, for no person; the answer is a `Roster`."""
+
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Asked by whoever has no token."""
@@ -186,6 +189,16 @@ class DomainView(msgspec.Struct, frozen=True):
 
 class DomainsView(msgspec.Struct, frozen=True):
     domains: tuple[DomainView, ...]
+
+
+class Roster(msgspec.Struct, frozen=True):
+    """The domains and who is in them, as a domain centre keeps them; nothing in it lets anybody in."""
+
+    at: float
+    version: names.Version
+    """Active at that moment."""
+    domains: tuple[DomainView, ...]
+    people: tuple[PersonView, ...]
 
 
 class Attach(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -109,9 +109,17 @@ def test_the_first_login_tokens_and_a_lost_password(house: House) -> None:
     assert leaks == []
 
 
-def test_the_way_back_in_needs_the_mic_of_this_machine(house: House) -> None:
+def test_with_mic_away_nobody_is_let_back_in_and_the_domain_centre_still_knows_the_domains(
+    house: House,
+) -> None:
+    copies = house.directory / "state"
+    towns.until(lambda: list(copies.glob("*/roster.json")), "the domain centre has its copy")
+    assert [one.stat().st_mode & 0o777 for one in copies.glob("*/roster.json")] == [0o600]
     house.world.run("server", "stop", "--dir", str(house.directory))
     house.world.shells.pop("c1").wait(60)
     words = ("server", "reset-admin", "--password-stdin", "--dir", str(house.directory))
     refused = house.typed(*words, stdin=f"{OTHER}\n")
     assert (refused.returncode, "no MIC runs on this machine" in refused.stderr) == (8, True)
+    local = house.world.run("domains", "list", "--local", "--dir", str(house.directory))
+    assert (local.code, "acme (master)" in local.out) == (0, True), local
+    assert "as of" in local.talk
