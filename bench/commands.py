@@ -6,6 +6,10 @@ import click
 
 COMMANDS = {
     "compare": "bench.compare:compare",
+    "convergence": "bench.convergence:convergence",
+    "documents": "bench.documents:documents",
+    "herd": "bench.links:herd",
+    "idle": "bench.links:idle",
     "api": "bench.api.command:api",
     "propagation": "bench.propagation.command:propagation",
     "report": "bench.report:report",

@@ -6,13 +6,14 @@ One change at a time: `turn` is held from the look at the base to the commit.
 
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import anyio
 import anyio.to_thread
 import msgspec
 
 from coordinator import effects, errors, limits, names, role
-from coordinator.config import model
+from coordinator.config import expansion, model
 from coordinator.domains import gate, people
 from coordinator.propagation import asks, bodies, master, objects
 from coordinator.store import commands, port
@@ -94,6 +95,8 @@ class Desk:
         self.turn = anyio.Lock()
         self.news = News()
         self.book = journal.Book()
+        self.laid_out: tuple[expansion.Expanded, Any] | None = None
+        """The active document as `layout` has worked it out."""
         self.gate = gate.Gate(means.password_cost, means.random)
         self.begun: dict[names.RolloutId, float] = {}
         """Monotonic second at which this process activated a rollout."""

@@ -6,21 +6,23 @@ what its server's last ack says: those in trouble by name, the others as far as 
 
 import bisect
 import collections
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from coordinator import names
-from coordinator.config import expansion, topology
 from coordinator.propagation import convergence, messages
-from coordinator.tiers import desk, requests, requests_looking, views
+from coordinator.tiers import desk, layout, requests, requests_looking, views
 
 PAGE = 1_000
 READY = "ready"
 LAST = "~"  # sorts after every name of a site: the parked ones, who have none
 
 _Entry = TypeVar("_Entry")
+_Key = tuple[str, str, str]
+"""Site, server, and the name of what is on it."""
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -78,17 +80,16 @@ def _first(entry: tuple[str, object]) -> str:
 def _places(at: desk.Desk, site: str, server: str) -> list[_Place]:
     """Servers of the active document that were asked for, by site and name."""
     picture = at.master.convergence
-    ids = {one.name: server for server, one in picture.asked.items()}
-    found = [
-        _Place(where, name, picture.facts.get(ids[name]) if name in ids else None)
-        for name, where in topology.places(at.past.document).items()
-        if site in {"", where} and server in {"", name}
+    ids = {one.name: server_id for server_id, one in picture.asked.items()}
+    return [
+        _Place(one.site, one.server, picture.facts.get(ids[one.server]) if one.server in ids else None)
+        for one in layout.of(at)
+        if site in {"", one.site} and server in {"", one.server}
     ]
-    return sorted(found, key=lambda one: (one.site, one.server))
 
 
 def _troubles(place: _Place) -> Mapping[names.RoleName, messages.RoleAck]:
-    """Roles that a linked server names in its ack."""
+    """Roles that a server names in its ack."""
     if place.facts is None or place.facts.ack is None:
         return {}
     return {one.role: one for one in place.facts.ack.roles}
@@ -110,57 +111,96 @@ async def roles(
     at: desk.Desk, _caller: desk.Caller, asked: requests_looking.Roles
 ) -> requests_looking.RolesView:
     """Counted by type and state, named by page."""
-    found = [row for place in _places(at, asked.site, asked.server) for row in _roles(at, place, asked.type)]
+    places = _places(at, asked.site, asked.server)
     counts: dict[str, collections.Counter[str]] = {}
-    for row in found:
-        counts.setdefault(row.type, collections.Counter())[row.state] += 1
-    page, following = _page(found, _role_key, asked.after, asked.limit)
+    for place in places:
+        _count_roles(layout.on(at, place.server), place, asked.type, counts)
+    rows = (row for place in _from(places, asked.after) for row in _roles(at, place, asked.type))
+    page, following = _paged(rows, _role_key, asked.after, asked.limit)
     counted = {kind: dict(some) for kind, some in sorted(counts.items())}
-    return requests_looking.RolesView(at.past.version, len(found), counted, tuple(page), following)
+    total = sum(number for some in counted.values() for number in some.values())
+    return requests_looking.RolesView(at.past.version, total, counted, page, following)
 
 
-def _role_key(row: requests_looking.RoleRow) -> str:
-    return f"{row.site}/{row.server}/{row.role}"
+def _count_roles(
+    laid: layout.Laid, place: _Place, wanted: str, counts: dict[str, collections.Counter[str]]
+) -> None:
+    """By type, and one by one only those that the server complains of."""
+    state, troubles = _state(place, None)[0], _troubles(place)
+    for kind, number in laid.types.items():
+        if wanted in {"", kind}:
+            counts.setdefault(kind, collections.Counter())[state] += number
+    for role, kind, _ in laid.roles if troubles else ():
+        if role in troubles and wanted in {"", kind}:
+            counts[kind][state] -= 1
+            counts[kind][_state(place, troubles[role])[0]] += 1
+            if not counts[kind][state]:
+                del counts[kind][state]
 
 
-def _roles(at: desk.Desk, place: _Place, kind: str) -> Iterable[requests_looking.RoleRow]:
-    troubles, rows = _troubles(place), []
-    for node in topology.nodes(at.past.expanded, place.server):
-        for one in node.roles:
-            if kind in {"", one.type}:
-                state, reason = _state(place, troubles.get(one.name))
-                rows.append(
-                    requests_looking.RoleRow(
-                        one.name, one.type, node.name, place.server, place.site, state, reason
-                    )
-                )
-    return sorted(rows, key=_role_key)
+def _role_key(row: requests_looking.RoleRow) -> _Key:
+    return row.site, row.server, row.role
+
+
+def _roles(at: desk.Desk, place: _Place, wanted: str) -> Iterator[requests_looking.RoleRow]:
+    troubles = _troubles(place)
+    for role, kind, node in layout.on(at, place.server).roles:
+        if wanted in {"", kind}:
+            state, reason = _state(place, troubles.get(role))
+            yield requests_looking.RoleRow(role, kind, node, place.server, place.site, state, reason)
 
 
 async def nodes(
     at: desk.Desk, _caller: desk.Caller, asked: requests_looking.Nodes
 ) -> requests_looking.NodesView:
     """Counted by state, named by page."""
-    found = [
-        row for place in _places(at, asked.site, asked.server) for row in _nodes(at.past.expanded, place)
-    ]
-    counts = collections.Counter(row.state for row in found)
-    page, following = _page(found, _node_key, asked.after, asked.limit)
-    return requests_looking.NodesView(at.past.version, len(found), dict(counts), tuple(page), following)
+    places = _places(at, asked.site, asked.server)
+    counts: collections.Counter[str] = collections.Counter()
+    for place in places:
+        if _troubles(place):
+            counts.update(row.state for row in _nodes(at, place))
+        else:
+            counts[_state(place, None)[0]] += len(layout.on(at, place.server).nodes)
+    rows = (row for place in _from(places, asked.after) for row in _nodes(at, place))
+    page, following = _paged(rows, _node_key, asked.after, asked.limit)
+    counted = {state: number for state, number in counts.items() if number}
+    return requests_looking.NodesView(at.past.version, sum(counted.values()), counted, page, following)
 
 
-def _node_key(row: requests_looking.NodeRow) -> str:
-    return f"{row.site}/{row.server}/{row.node}"
+def _node_key(row: requests_looking.NodeRow) -> _Key:
+    return row.site, row.server, row.node
 
 
-def _nodes(expanded: expansion.Expanded, place: _Place) -> Iterator[requests_looking.NodeRow]:
+def _nodes(at: desk.Desk, place: _Place) -> Iterator[requests_looking.NodeRow]:
     troubles = _troubles(place)
-    for node in topology.nodes(expanded, place.server):
+    for node in layout.on(at, place.server).nodes:
         states = [_state(place, troubles.get(one.name))[0] for one in node.roles]
         worst = next((state for state in states if state != READY), READY)
-        yield requests_looking.NodeRow(
-            node.name, place.server, place.site, worst, tuple(one.name for one in node.roles)
-        )
+        placed = tuple(one.name for one in node.roles)
+        yield requests_looking.NodeRow(node.name, place.server, place.site, worst, placed)
+
+
+def _from(places: Sequence[_Place], after: str) -> Iterable[_Place]:
+    """From the cursor's own server on."""
+    if not after:
+        return places
+    return places[bisect.bisect_left(places, _cursor(after)[:2], key=lambda one: (one.site, one.server)) :]
+
+
+def _cursor(after: str) -> _Key:
+    site, _, rest = after.partition("/")
+    server, _, name = rest.partition("/")
+    return site, server, name
+
+
+def _paged(
+    rows: Iterator[_Entry], key: Callable[[_Entry], _Key], after: str, limit: int
+) -> tuple[tuple[_Entry, ...], str]:
+    """The next rows after the cursor, of rows in order, and the cursor after them; no more are made than are shown."""
+    begun = (row for row in rows if not after or key(row) > _cursor(after))
+    page = tuple(itertools.islice(begun, min(max(limit, 1), PAGE)))
+    more = next(begun, None) is not None
+    return page, "/".join(key(page[-1])) if more and page else ""
 
 
 # --- what is not as it should be --------------------------------------------------------------------------------------

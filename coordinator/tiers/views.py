@@ -4,6 +4,7 @@ Law: whoever is absent or not there yet is named, never shown as good.
 """
 
 import collections
+import heapq
 from collections.abc import Iterator
 
 import msgspec
@@ -93,11 +94,26 @@ def view(at: desk.Desk, held: entries.Rollout) -> requests.RolloutView:
 def _missing(at: desk.Desk) -> tuple[tuple[requests.Blocking, ...], tuple[requests.Blocking, ...]]:
     """Reachable servers that are not ready, and those that are not reachable; the worst first."""
     picture = at.master.convergence
-    waited = [s for s in picture.asked if picture.facts[s].sync is not convergence.Sync.CONVERGED]
-    waited.sort(key=lambda s: (RANK[picture.facts[s].sync], picture.asked[s].name))
-    here = [s for s in waited if picture.facts[s].reachable]
-    away = [s for s in waited if not picture.facts[s].reachable]
-    return tuple(_blocking(at, s) for s in here[:NAMED]), tuple(_blocking(at, s) for s in away[:NAMED])
+    here: dict[convergence.Sync, list[names.ServerId]] = {}
+    away: dict[convergence.Sync, list[names.ServerId]] = {}
+    for server in picture.asked:
+        facts = picture.facts[server]
+        if facts.sync is not convergence.Sync.CONVERGED:
+            (here if facts.reachable else away).setdefault(facts.sync, []).append(server)
+    return _named(at, here), _named(at, away)
+
+
+def _named(
+    at: desk.Desk, waited: dict[convergence.Sync, list[names.ServerId]]
+) -> tuple[requests.Blocking, ...]:
+    """The first by name of the worst; sorting all of them would take longer than everything else."""
+    asked = at.master.convergence.asked
+    found: list[names.ServerId] = []
+    for sync in convergence.WORST_FIRST:
+        room = NAMED - len(found)
+        if room and sync in waited:
+            found += heapq.nsmallest(room, waited[sync], key=lambda server: asked[server].name)
+    return tuple(_blocking(at, server) for server in found)
 
 
 def since_s(at: desk.Desk, server: names.ServerId) -> float:

@@ -1,6 +1,7 @@
 """The harness of `tiercast bench propagation`: counts, digests, every agent acked, nothing left. Not its speed."""
 
 import ast
+import asyncio
 import os
 import pathlib
 import signal
@@ -11,6 +12,7 @@ import time
 import msgspec
 import pytest
 
+from bench import links
 from bench.propagation import load, results, run, stand, workload
 from coordinator import errors
 from tests.tidy import tree
@@ -86,6 +88,24 @@ def test_our_own_hops_can_be_measured_over_mutual_tls(tmp_path: pathlib.Path) ->
     assert {one.acks for one in found} == {AGENTS}
 
 
+def test_agents_that_verify_and_keep_have_every_document_on_their_own_disk(tmp_path: pathlib.Path) -> None:
+    found, _ = read(tmp_path, "--mode", "full")
+    assert {(one.mode, one.acks) for one in found} == {("full", AGENTS)}
+    assert {one.system for one in found} == {"tiercast"}
+
+
+def test_a_peer_does_not_stand_beside_agents_that_verify_and_keep(tmp_path: pathlib.Path) -> None:
+    done = subprocess.run(argv("--mode", "full", "--peers", "redis"), capture_output=True, check=False)
+    assert b"peers do the work of mode propagation alone" in done.stderr + done.stdout
+    assert done.returncode != 0
+
+
+def test_a_herd_is_measured_until_everybody_is_back() -> None:
+    found = asyncio.run(links._herd(AGENTS, 1, tls=False, directory=None))
+    assert [one.figure for one in found] == ["all_back_ms", "ic_cpu_us_per_agent"]
+    assert all(one.value > 0 for one in found)
+
+
 def test_a_peer_that_is_not_here_is_a_row_that_says_so() -> None:
     one = results.Missing(system="nats", missing="not installed")
     assert msgspec.json.decode(results.line(one)) == {"system": "nats", "missing": "not installed"}
@@ -149,3 +169,16 @@ def test_the_rounds_hold_all_revisions() -> None:
         processes=1, directory=None,
     )  # fmt: skip
     assert sum(wish.counted(turn) for turn in range(wish.rounds)) == 5
+
+
+def test_the_bench_of_the_api_measures_what_it_says() -> None:
+    sizes = ("--servers", "20", "--sites", "3", "--document", "10", "--viewers", "3", "--runs", "2")
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "api", *sizes, "-o", "json"],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    rows = msgspec.json.decode(done.stdout)
+    assert len(rows) == 13
+    assert all(0 < row["median_ms"] <= row["worst_ms"] for row in rows)

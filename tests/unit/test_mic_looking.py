@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from coordinator import names
+from coordinator.config import model
 from coordinator.propagation import messages
 from coordinator.tiers import following, journal, mic, requests, requests_looking, waiting
 from tests import builders, micworld
@@ -60,6 +61,50 @@ async def test_a_list_is_followed_by_its_cursor_and_shows_everything_once() -> N
                 break
         assert found == whole[part]
         assert len(found) == len({str(one) for one in found}) > 1
+
+
+def with_awkward_names() -> model.Document:
+    """Names that sort one way with what follows them and another way without."""
+
+    def change(plain: Any) -> None:
+        plain["sites"]["north-2"] = {"type": "communication"}
+        for number, (site, server) in enumerate([("north", "n1-b"), ("north-2", "n1_"), ("north-2", "n")]):
+            plain["servers"][server] = {"interfaces": {"lan": f"10.9.0.{number + 1}"}}
+            sleeps = {"type": "process", "params": {"command": ["/bin/sleep", "9"]}}
+            plain["roles"] |= {f"x-{server}": sleeps, f"x{number}": sleeps}
+            plain["structure"].setdefault(site, {})[server] = [f"x-{server}", f"x{number}"]
+        plain["roles"]["icn2"] = {"type": "ic"}
+        plain["structure"]["north-2"]["n"].append("icn2")
+
+    return builders.bent(change)
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind", "part"),
+    [
+        (Verb.SERVERS, LOOKING.Servers, "servers"),
+        (Verb.NODES, LOOKING.Nodes, "nodes"),
+        (Verb.ROLES, LOOKING.Roles, "roles"),
+        (Verb.STATE, LOOKING.State, "deviations"),
+    ],
+)
+async def test_no_name_makes_a_page_leave_anything_out(verb: Verb, kind: Any, part: str) -> None:
+    world = micworld.World()
+    served, _ = await world.open()
+    code, answer = await world.apply(served, with_awkward_names())
+    assert code == "", answer
+    whole = await asked(world, served, verb, kind())
+    found: list[Any] = []
+    after = ""
+    for _ in range(100):
+        page = await asked(world, served, verb, kind(after=after, limit=1))
+        found += page[part]
+        after = page["next"]
+        if not after:
+            break
+    assert found == whole[part]
+    if "total" in whole and part != "deviations":
+        assert whole["total"] == len(found)
 
 
 async def test_servers_come_by_site_and_the_parked_ones_last() -> None:
