@@ -99,7 +99,7 @@ def _ready(version: names.Version, digest: names.Digest, seq: int) -> messages.A
 async def work(line: program.Line) -> None:
     """Arguments: directory, first, last (not included), ports of the ICs, mode.
 
-    Questions: `settle`, `report` (a digest).
+    Questions: `settle`, `linked`, `report` (a digest).
     """
     directory, first, last = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     ports, mode = [int(port) for port in sys.argv[4].split(",")], sys.argv[5]
@@ -120,6 +120,8 @@ async def work(line: program.Line) -> None:
     while (question := await line.next()) is not None:
         if "settle" in question:
             program.settle()
+            line.say(linked=receipts.linked)
+        elif "linked" in question:
             line.say(linked=receipts.linked)
         else:
             line.say(**receipts.told(question["report"]), traffic=_sum(drivers))

@@ -11,14 +11,17 @@ from coordinator.trust import signing
 
 
 async def work(line: program.Line) -> None:
-    """Arguments: directory, number, MIC's port. Question: `report`."""
+    """Arguments: directory, number, MIC's port, its own (0: any). Question: `report`."""
     directory, number, port = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     told = roster.load(directory / roster.FILE)
     me = subscriber.Me(told.cluster, messages.ChildKind.IC, roster.relay_role(number), told.relay(number))
     keyring = signing.Keyring.trusting(told.seed.trust, told.cluster)
-    content = mirror.Content(mirror.SignedTrust(told.seed.trust, keyring.body))
-    machine = relay.Relay(me, content, bodies.Shelf(), lambda _body: None)
     book = ledger.Ledger(disk.DirectoryDisk(directory / f"ic{number}"))
+    content = mirror.from_ledger({mirror.TRUST_KEY: told.seed.trust, **book.load().objects}, keyring)
+    shelf, body = bodies.Shelf(), book.body(content.digest)
+    if body is not None:
+        shelf.add(content.digest, body)
+    machine = relay.Relay(me, content, shelf, lambda _body: None)
 
     def perform(output: object) -> None:
         match output:
@@ -28,7 +31,7 @@ async def work(line: program.Line) -> None:
                 pass
 
     driver = ground.driven(machine, told, me.server_id, perform, book)
-    server = await driver.listen(roster.ADDRESS, 0)
+    server = await driver.listen(roster.ADDRESS, int(sys.argv[4]))
     driver.start()
     parent = events.Parent(roster.MIC, roster.ADDRESS, port)
     driver.act(machine.follow((parent,), ground.CLOCK.monotonic()))

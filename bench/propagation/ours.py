@@ -6,6 +6,8 @@ from bench.propagation import ground, programs, roster, stand
 from coordinator.trust import tokens
 
 LINKED_S = 60.0
+ANY_PORT = "0"
+IC = "ic"
 
 
 class Tiercast:
@@ -13,6 +15,10 @@ class Tiercast:
 
     name = "tiercast"
     lacks = "in mode propagation agents take signatures unverified and keep no ledger; relays do both"
+
+    def __init__(self) -> None:
+        self.mic_port = ANY_PORT
+        self.ports: list[str] = []
 
     def missing(self) -> str:
         return ""
@@ -30,10 +36,12 @@ class Tiercast:
         heard = await mic.hear()
         made.loop = heard["loop"]
         relays = [
-            made.add("ic", await _start(f"ic{n}", "ic", order, str(n), str(heard["port"])))
+            made.add(IC, await _start(f"ic{n}", "ic", order, str(n), str(heard["port"]), ANY_PORT))
             for n in range(order.sites)
         ]
-        ports = ",".join([str((await one.hear())["port"]) for one in relays])
+        self.mic_port = str(heard["port"])
+        self.ports = [str((await one.hear())["port"]) for one in relays]
+        ports = ",".join(self.ports)
         crowds = [
             made.add(
                 stand.AGENTS,
@@ -45,6 +53,13 @@ class Tiercast:
             await crowd.hear()
         await mic.ask({"converged": True}, LINKED_S)
         made.hops = {"mic-ic": (stand.PUBLISHER, "out"), "ic-agent": (stand.AGENTS, "in")}
+
+    async def again(self, number: int, order: stand.Order, made: stand.Stand) -> programs.Program:
+        """A new process in the place of an IC that has ended, with its ledger and at its port."""
+        started = await _start(f"ic{number}", "ic", order, str(number), self.mic_port, self.ports[number])
+        made.programs[IC][number] = started
+        await started.hear()
+        return started
 
 
 async def _start(name: str, module: str, order: stand.Order, *arguments: str) -> programs.Program:

@@ -4,6 +4,7 @@ Law: what is reported was counted: a revision counts only if the publisher has e
 of the right digest; else the run ends with an error and without a figure.
 """
 
+import asyncio
 import contextlib
 import itertools
 import pathlib
@@ -129,6 +130,17 @@ class Stand:
             processes=used,
             hops=self._flows(flows, await self._traffic()),
         )
+
+    async def watched(self, seconds: float) -> tuple[Sequence[Process], Mapping[str, Flow]]:
+        """What everything uses while nothing is published."""
+        flows, weights = await self._traffic(), self._weights()
+        await asyncio.sleep(seconds)
+        return self._used(weights), self._flows(flows, await self._traffic())
+
+    async def linked(self) -> int:
+        """Agents that have a link to their parent now."""
+        answers = [await one.ask({"linked": True}) for one in self.programs[AGENTS]]
+        return sum(answer["linked"] for answer in answers)
 
     async def end(self) -> None:
         """All of it, clients first."""

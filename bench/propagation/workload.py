@@ -16,7 +16,7 @@ import msgspec
 
 from bench.propagation import programs
 from coordinator import names
-from coordinator.config import model
+from coordinator.config import kinds, model
 
 SERVER_BYTES = 1000  # a server with five roles, as an administrator would write them
 ROLES = 5
@@ -24,6 +24,7 @@ _TEXT_BYTES = 90
 SIZE_BYTES_MIN = 600
 
 CHANGES = ("full", "small")
+_CENTRAL = (kinds.MIC, kinds.DC, kinds.WS)
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -64,6 +65,54 @@ def write(series: Iterator[bytes], count: int, directory: pathlib.Path) -> Seque
         path.write_bytes(body)
         found.append(Published(path, digest))
     return found
+
+
+def system(servers: int, sites: int, seed: int = 7) -> model.Document:
+    """A valid document of a whole system: a master site, an IC a site, and on every server five programs of its own."""
+    chance = random.Random(f"{seed}/{servers}")
+    structure: dict[names.SiteName, dict[names.ServerName, tuple[names.RoleName, ...]]] = {}
+    machines: dict[names.ServerName, model.Server] = {}
+    roles: dict[names.RoleName, model.Role] = {}
+    for number in range(servers):
+        site, server = names.SiteName(f"s{number % sites}"), names.ServerName(f"a{number}")
+        machines[server] = model.Server(
+            interfaces={"lan": f"10.{number >> 14}.{number >> 7 & 127}.{1 + (number & 127)}"}
+        )
+        own = {names.RoleName(f"r{number}-{place}"): _program(chance) for place in range(ROLES)}
+        if number < sites:
+            own[names.RoleName(f"ic{number}")] = model.Role(type=kinds.IC, order=1)
+        if number == 0:
+            own |= {names.RoleName(kind): model.Role(type=kind, order=1) for kind in _CENTRAL}
+        roles |= own
+        structure.setdefault(site, {})[server] = tuple(own)
+    return model.Document(
+        schema=model.SCHEMA,
+        general=model.General(master_domain="bench"),
+        domains={"bench": model.Domain(fqdn="bench.invalid")},
+        sites={site: _site(site) for site in structure},
+        servers=machines,
+        roles=roles,
+        structure=structure,
+    )
+
+
+def _site(name: names.SiteName) -> model.Site:
+    master = name == "s0"
+    return model.Site(
+        type="master_communication" if master else "communication", domains=("bench",) if master else ()
+    )
+
+
+def _program(chance: random.Random) -> model.Role:
+    params = {"command": ["/usr/bin/env", "--", _text(chance, _TEXT_BYTES)]}
+    return model.Role(type=names.RoleTypeName("process"), params=params)
+
+
+def touched(document: model.Document, seed: int = 7) -> model.Document:
+    """One parameter of one program changed."""
+    chance = random.Random(f"{seed}/touched")
+    name = chance.choice(sorted(name for name, one in document.roles.items() if one.type == "process"))
+    return msgspec.structs.replace(document, roles={**document.roles, name: _program(chance)})
 
 
 def _document(shape: Shape, chance: random.Random) -> model.Document:

@@ -25,9 +25,13 @@ def locked() -> dict[str, str]:
     return {utils.canonicalize_name(match[1]): match[2] for match in pins.values() if match}
 
 
+UNLOCKED = {"bench"}  # a picture for people; no test needs it, and it would triple what is installed
+
+
 def asked() -> list[requirements.Requirement]:
     table = project()
-    extras = [line for lines in table["project"]["optional-dependencies"].values() for line in lines]
+    optional = table["project"]["optional-dependencies"]
+    extras = [line for name, lines in optional.items() if name not in UNLOCKED for line in lines]
     lines = [*table["build-system"]["requires"], *table["project"]["dependencies"], *extras]
     return [requirements.Requirement(line) for line in lines]
 

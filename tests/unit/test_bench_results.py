@@ -1,0 +1,104 @@
+"""Results of a bench as they are saved, shown and compared; nothing is started."""
+
+import pathlib
+import re
+import xml.dom.minidom
+
+from click import testing
+
+from bench import commands, machine, measures
+from bench.propagation import pages, results, stand
+from coordinator import errors
+
+
+def result(system: str = "tiercast", **changes: object) -> results.Result:
+    given: dict[str, object] = {
+        "system": system, "mode": "propagation", "change": "full", "revision": 1, "round": 1, "sites": 2, "agents": 10,
+        "acks": 10, "document_bytes": 1024, "transport": "plain", "loop": "uvloop", "publish_ms": 1.0, "payload_ms": 2.0,
+        "convergence_ms": 3.0, "server_cpu_s": 0.001, "foreign": 0.0, "loaded": False,
+        "processes": (stand.Process("publisher", "mic", 0.001, 1), stand.Process("agents", "agents0", 0.002, 1)),
+        "hops": {"ic-agent": stand.Flow(10, 10_000, 10, 500)},
+    }  # fmt: skip
+    return results.Result(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def saved(path: pathlib.Path, *found: results.Result) -> pathlib.Path:
+    path.write_text("".join(results.line(one) + "\n" for one in found))
+    return path
+
+
+def run(*words: str, stdin: str = "") -> testing.Result:
+    return testing.CliRunner().invoke(commands.bench, list(words), input=stdin, standalone_mode=False)
+
+
+def test_modes_transports_and_sizes_never_share_a_row() -> None:
+    different = [
+        result(),
+        result(mode="full"),
+        result(transport="tls"),
+        result(document_bytes=65536),
+        result(agents=20),
+        result(change="small"),
+    ]
+    assert len(results.rows([*different, *different])) == len(different)
+
+
+def test_a_page_shows_every_row_and_what_the_machine_was() -> None:
+    where = machine.Machine(
+        machine="an <old> one", cores=2, memory_bytes=2**30, kernel="6", python="3.11", fsync_ms=0.4, versions={}
+    )  # fmt: skip
+    rows = results.rows([result(), result("tree-c", convergence_ms=1.0), result(foreign=0.5, mode="full")])
+    made = pages.page(
+        rows, [results.Missing(system="nats", missing="not installed")], {"tree-c": "no names"}, where
+    )
+    assert "an &lt;old&gt; one" in made
+    assert "not installed" in made
+    assert "no names" in made
+    assert "3.0 ms (loaded)" in made
+    drawings = re.findall(r"<svg.*?</svg>", made, re.DOTALL)
+    assert len(drawings) == 4  # latency and CPU, of each mode
+    for drawing in drawings:
+        xml.dom.minidom.parseString(drawing)
+
+
+def test_compare_ends_with_1_where_a_figure_is_worse_than_the_margin(tmp_path: pathlib.Path) -> None:
+    was = saved(tmp_path / "was", result())
+    assert (
+        run("compare", str(was), str(saved(tmp_path / "same", result(convergence_ms=3.3)))).return_value == 0
+    )
+    worse = saved(tmp_path / "worse", result(convergence_ms=4.5))
+    assert run("compare", str(was), str(worse)).return_value == 1
+    assert run("compare", str(was), str(worse), "--margin", "0.6").return_value == 0
+    assert run("compare", str(was), stdin=worse.read_text()).return_value == 1
+
+
+def test_milliseconds_of_a_loaded_machine_are_not_judged_but_cpu_is(tmp_path: pathlib.Path) -> None:
+    was = saved(tmp_path / "was", result())
+    slow = saved(tmp_path / "slow", result(convergence_ms=30.0, foreign=0.5))
+    dear = saved(tmp_path / "dear", result(server_cpu_s=0.01, foreign=0.5))
+    assert run("compare", str(was), str(slow)).return_value == 0
+    assert run("compare", str(was), str(dear)).return_value == 1
+
+
+def test_results_of_other_cases_are_not_compared(tmp_path: pathlib.Path) -> None:
+    was, other = saved(tmp_path / "was", result()), saved(tmp_path / "other", result(mode="full"))
+    assert isinstance(run("compare", str(was), str(other)).exception, errors.UsageError)
+    junk = tmp_path / "junk"
+    junk.write_text("no json\n")
+    assert isinstance(run("compare", str(was), str(junk)).exception, errors.UsageError)
+
+
+def test_a_saved_file_is_shown_again_with_its_page(tmp_path: pathlib.Path) -> None:
+    was, page = saved(tmp_path / "was", result(), result("redis")), tmp_path / "page.html"
+    shown = run("report", str(was), "--html", str(page))
+    assert "10 agents, 2 sites, mode propagation" in shown.output
+    assert "nothing is durable" in shown.output
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_documents_are_measured_by_what_is_done_to_them() -> None:
+    lines = run("documents", "--servers", "20", "--rounds", "1", "-o", "json").output.splitlines()
+    found = {one.figure: one for one in measures.read(lines)}
+    assert {"read_json_ms", "validate_ms", "difference_ms", "plan_ms"} <= set(found)
+    assert all(one.value > 0 for one in found.values())
+    assert isinstance(run("documents", "--servers", "many").exception, errors.UsageError)
