@@ -11,21 +11,23 @@ import msgspec
 from bench.demo import observe, place, world
 from coordinator import errors, limits
 from coordinator.cli import client, https
-from coordinator.host import contexts
+from coordinator.host import contexts, disk, settings
 from coordinator.propagation import joining
+from coordinator.trust import authority
+from nodeagent.main import local
 from tests.integration import town
 
 GREETER = 9000
 PLACES = {
     at.name: at
     for at in (
-        place.Place("c1", "central", "127.0.32.1"),
-        place.Place("c2", "central", "127.0.32.2"),
-        place.Place("c3", "central", "127.0.32.3"),
-        place.Place("n1", "north", "127.0.42.1"),
-        place.Place("n2", "north", "127.0.42.2"),
-        place.Place("n3", "north", "127.0.42.3"),
-        place.Place("n4", "north", "127.0.42.4"),
+        place.Place("c1", "central", "127.0.34.1"),
+        place.Place("c2", "central", "127.0.34.2"),
+        place.Place("c3", "central", "127.0.34.3"),
+        place.Place("n1", "north", "127.0.44.1"),
+        place.Place("n2", "north", "127.0.44.2"),
+        place.Place("n3", "north", "127.0.44.3"),
+        place.Place("n4", "north", "127.0.44.4"),
     )
 }
 DOCUMENT = """
@@ -36,9 +38,9 @@ sites:
   central: {{type: master_communication, domains: [acme]}}
   north: {{type: communication, domains: [branch]}}
 servers:
-  c1: {{interfaces: {{lan: "127.0.32.1"}}}}
-  c2: {{interfaces: {{lan: "127.0.32.2"}}}}
-  n1: {{interfaces: {{lan: "127.0.42.1"}}}}
+  c1: {{interfaces: {{lan: "127.0.34.1"}}}}
+  c2: {{interfaces: {{lan: "127.0.34.2"}}}}
+  n1: {{interfaces: {{lan: "127.0.44.1"}}}}
 {servers}
 roles:
   mic1: {{type: mic, order: 1}}
@@ -143,8 +145,13 @@ class System:
 
     def own(self, name: str) -> dict[str, Any]:
         """What a server says of itself; empty where nobody answers."""
-        ran = self.world.run("server", "status", "--dir", self.dir(name), "-o", "json")
-        found: dict[str, Any] = msgspec.json.decode(ran.out) if ran.code == 0 else {}
+        layout = settings.Layout(self.world.directory(name))
+        try:
+            identity = authority.Identity.load(disk.DirectoryDisk(layout.root))
+            code, answer = local.ask(layout, identity.cluster, "status")
+        except errors.TiercastError:
+            return {}
+        found: dict[str, Any] = {} if code else msgspec.json.decode(answer)
         return found
 
     def greets(self, name: str) -> bool:

@@ -203,6 +203,26 @@ def test_without_mic_a_machine_waits_at_an_ic_and_joins_when_mic_is_back(system:
     assert ran.last.startswith("joined  n4")
 
 
+def test_the_sealed_copy_of_the_keys_brings_the_system_back_after_its_first_machine_is_gone(
+    system: joinworld.System,
+) -> None:
+    kept, words = system.world.root / "c1.keys", system.world.root / "passphrase"
+    words.write_text("four random words here\n", encoding="utf-8")
+    passphrase = ["--passphrase-file", str(words)]
+    system.run("server", "export-keys", "--dir", system.dir("c1"), "-o", str(kept), *passphrase)
+    system.run("server", "stop", "--dir", system.dir("c1"))
+    system.world.shells.pop("c1").wait(30)
+    system.world.directory("c1").rename(system.world.root / "gone-c1")
+    system.run("server", "import-keys", str(kept), "--dir", system.dir("c1"), *passphrase)
+    asked = ["--ask", PLACES["c2"].address, "--ask", PLACES["n1"].address]
+    system.run("store", "recover", "--dir", system.dir("c1"), *asked, "--yes")
+    system.world.start("c1")
+    town.until(lambda: system.known("n2").get("sync") == "converged", "everything is as it was")
+    assert system.status()["version"][0] == 2
+    assert all(system.greets(name) for name in ("c2", "n2", "n3"))
+    assert system.line("n9").startswith("tc1.")
+
+
 def test_no_directory_holds_what_others_may_read(system: joinworld.System) -> None:
     for name in ("c1", "c2", "n1", "n2", "n3", "n4"):
         for one in (path for path in system.world.directory(name).rglob("*") if not path.is_symlink()):
