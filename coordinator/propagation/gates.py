@@ -86,7 +86,7 @@ def judge(
     if admission.state is objects.AdmissionState.EXPELLED:
         return publisher.Refuse("this server is expelled", 30.0)
     if not admission.names_key(proof.key):
-        return publisher.Refuse("it holds another key than its admission names", limits.BACKOFF_CLAMP_MAX_S)
+        return publisher.Refuse("it holds another key than its admission names", 5.0)
     row = table.get(hello.kind)
     if row is None:
         return publisher.Refuse(f"no {hello.kind} is served here", 5.0)

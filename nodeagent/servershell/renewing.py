@@ -19,8 +19,9 @@ from coordinator.trust import authority, certificates, renewals, signing
 from nodeagent.servershell import core, status
 
 LOOK_S = 1.0
-SPREAD_S = 10.0  # a thousand servers that hear of another CA do not ask at once
+SPREAD_S = 5.0  # a thousand servers that hear of another CA do not ask at once
 AGAIN_MIN_S, AGAIN_MAX_S = 2.0, 60.0
+SAYS_AFTER_S = 5.0  # with a new key in use: until then the roles of this server show the old one too
 SETTLED_S = 3600.0  # a clock that lies must not make a server ask for ever
 
 _LOG = logs.Log("servershell")
@@ -53,6 +54,8 @@ class Renewing:
         self._due_at: float | None = None
         self._pause_s = AGAIN_MIN_S
         self._settled_until = 0.0
+        self._says_from = 0.0
+        self._failures = 0
         self._told = ""
         if self._own is not None:
             trust = machine.content.trust.content
@@ -100,8 +103,8 @@ class Renewing:
         roots, seat = self._machine.content.trust.content.roots, self._machine.admission
         if self._wanted or (roots and roots[-1].strip() != own.identity.ca_pem.strip()):
             return True
-        if seat is not None and seat.former:
-            return True  # the system waits to hear which key is used
+        if seat is not None and seat.former and self._ground.clock.monotonic() >= self._says_from:
+            return True  # the system waits to hear that the new key is used
         begins, ends = certificates.validity(own.identity.cert_pem)
         half = self._ground.clock.wall() > (begins + ends) / 2
         return half and self._ground.clock.monotonic() >= self._settled_until
@@ -112,7 +115,10 @@ class Renewing:
         try:
             await self._renewed(own)
         except (errors.TiercastError, OSError) as problem:
-            if str(problem) != self._told:
+            self._failures += (
+                1  # once is nothing: whoever says that it uses a new key loses the links of the old one
+            )
+            if self._failures > 1 and str(problem) != self._told:
                 self._told = str(problem)
                 _LOG.warning("identity not renewed yet", reason=self._told)
             self._pause_s = min(2 * self._pause_s, AGAIN_MAX_S)
@@ -122,7 +128,7 @@ class Renewing:
                 await self._wake.wait()
             return
         self._wanted, self._due_at, self._told = False, None, ""
-        self._pause_s = AGAIN_MIN_S
+        self._pause_s, self._failures = AGAIN_MIN_S, 0
         self._settled_until = self._ground.clock.monotonic() + SETTLED_S
 
     async def _renewed(self, own: credentials.Credentials) -> None:
@@ -138,6 +144,7 @@ class Renewing:
         await anyio.to_thread.run_sync(self._keep, identity)
         own.renew(identity)
         self._new_key = False
+        self._says_from = now + (0.0 if uses else SAYS_AFTER_S)
         until = certificates.validity(identity.cert_pem)[1]
         _LOG.info("identity renewed", new_key=not uses, until=int(until), ca=signing.root_id(identity.ca_pem))
 
