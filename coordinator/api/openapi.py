@@ -34,7 +34,7 @@ _ABOUT_QUERY = {
     "domain": "Of this domain alone.",
     "person": "Of this person alone.",
     "oldest_first": "Oldest first, above `after`; else newest first, below `before`.",
-    "since": "Not older than this: a span such as 2h.",
+    "since": "Not older than this: seconds since 1970.",
     "who": "Of this person alone, as the audit names them.",
     "verb": "Of this verb alone, such as cfg.apply.",
     "outcome": "ok, refused (whatever is not ok), or a code.",
@@ -48,6 +48,7 @@ _SPAN = {"type": "string", "pattern": r"^\d{1,9}(\.\d{1,6})?(ms|s|m|h|d)$", "exa
 _QUERY: dict[str, dict[str, Any]] = {
     "dry_run": _FLAG, "not_converged": _FLAG, "details": _FLAG, "by_site": _FLAG, "full": _FLAG,
     "if_revision": _NUMBER, "index": _NUMBER, "before": _NUMBER, "limit": _NUMBER, "wait": _SPAN,
+    "oldest_first": _FLAG, "since": _NUMBER,
 }  # fmt: skip
 _HEADERS: dict[str, dict[str, Any]] = {
     "Idempotency-Key": {
