@@ -140,6 +140,9 @@ class RoleType(msgspec.Struct, frozen=True):
     """Every TCP port it listens on, for rule S15."""
     hot: Callable[[Params, Params], bool] = lambda _old, _new: False
     """Whether a change from old to new needs no restart, for the plan."""
+    check: Callable[[Params], tuple[str, ...]] = lambda _params: ()
+    """What of these parameters cannot work on this machine, as sentences; asked before anything of them runs, in a
+    thread. It may look at files and starts nothing."""
     unique_order: bool = False
     """Active/passive: `order` is distinct within its group (rule S12)."""
 

@@ -19,6 +19,9 @@ RAISE_BOOT = "boot"
 RETRY = "retry"
 """Asked of a ServerShell by its own machine, and by it of its nodes: try again what was refused or failed."""
 
+CHECK = "check"
+"""Asked of a ServerShell: how far the prepared revision has come there, and what of it cannot work on that machine."""
+
 RENEW = "servers.renew"
 """Asked by a ServerShell, relayed to MIC: another certificate; the request is signed by the key of the present one."""
 OF_EXPIRED = frozenset({RENEW})

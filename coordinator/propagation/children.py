@@ -49,6 +49,8 @@ class Child(msgspec.Struct):
     """Heartbeats in a row that showed a gap."""
     holds: str = ""
     """Digest of the body it has accepted."""
+    pulled: str = ""
+    """Of the body it asked for last: what is prepared is here before it is active, and need not travel with the offer."""
     proof: events.Proof = events.NO_PROOF
     doubled: bool = False
     """Another machine with the same identity took this link's place, or gave way to it, lately."""

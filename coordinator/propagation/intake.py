@@ -13,15 +13,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.propagation import bodies, events, messages, mirror
+from coordinator.propagation import bodies, events, holding, messages, mirror
 from coordinator.trust import signing
 
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a tier does not take a body."""
-
-    code: str
-    detail: str
+Refusal = holding.Refusal
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -42,6 +37,10 @@ Output = events.Send | events.Store | events.Accepted | events.Note | Refused | 
 
 Check = Callable[[bytes], Refusal | None]
 """The tier's own look at a body, with the same limits as at upload; pure."""
+
+
+def _always() -> bool:
+    return True
 
 
 _COMPLAINTS = 8  # of one link; a parent that invents reasons costs no more
@@ -86,6 +85,13 @@ class Intake:
         self.shelf = shelf
         self.keyring = signing.Keyring(cluster, content.trust.content)
         self._check = check
+        self.holding = holding.Holding()
+        self._holds = False
+        self._entitled: Callable[[], bool] = _always
+        self._staged_held: tuple[names.Digest, bytes] | None = None
+        self._storing_held = False
+        self._parent: names.LinkId | None = None
+        """Over whose link pieces of a prepared body are asked for."""
         self._staged: dict[str, tuple[mirror.AnySigned, ...]] = {}
         self._staged_body: tuple[names.Digest, bytes] | None = None
         self._storing: tuple[mirror.AnySigned, ...] | None = None
@@ -93,6 +99,11 @@ class Intake:
         self._wanted: _Wanted | None = None
         self._refused: names.Serial | None = None
         self._distrusted: dict[names.LinkId, dict[str, None]] = {}
+
+    def hold(self, entitled: Callable[[], bool] = _always) -> None:
+        """From here on the body of a prepared revision is pulled too, while this tier is `entitled` to one."""
+        self._holds, self._entitled = True, entitled
+        self._prepare(self.content)
 
     @property
     def distrust(self) -> str:
@@ -112,6 +123,8 @@ class Intake:
         An admission is taken from a parent only, which sends all of them in rising order: one that a child slips in
         between would look like all those before it.
         """
+        if link and not below:
+            self._parent = link
         outputs: list[Output] = []
         records: dict[names.Version, mirror.SignedRecord] = {}
         missing = offer.after > names.NO_SERIAL and offer.after > self._admitted()
@@ -131,7 +144,7 @@ class Intake:
         outputs += self._match(link, records)
         if offer.body is not None:
             outputs += self._piece(link, offer.body)
-        return (*outputs, *self._pull(), *self._flush())
+        return (*outputs, *self._pull(), *self._flush(), *self._pull_held())
 
     def _complain(self, phrase: str, link: names.LinkId, detail: str) -> list[Output]:
         """Told once per link and reason, however often it is offered; remembered as long as the link stands."""
@@ -241,10 +254,36 @@ class Intake:
 
     def piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
         """A piece of a body came in; what nobody waits for is dropped."""
-        return (*self._piece(link, chunk), *self._pull(), *self._flush())
+        self._hold(chunk)
+        return (*self._piece(link, chunk), *self._pull(), *self._flush(), *self._pull_held())
 
-    def nudge(self) -> tuple[Output, ...]:
-        """Called every heartbeat: ask again for a piece that was asked for at the last one and has not come."""
+    def _hold(self, chunk: messages.Chunk) -> None:
+        body = self.holding.piece(chunk, self.shelf.get(chunk.base) if chunk.base else None)
+        if body is None:
+            return
+        refusal = self._check(body)
+        if refusal is None:
+            self._staged_held = (self.holding.digest, body)
+        else:
+            self.holding.refused(refusal)
+
+    def _pull_held(self) -> tuple[Output, ...]:
+        if self.holding.stage is not holding.Stage.COMING or not self._entitled():
+            return ()
+        pull = (
+            None
+            if self._parent is None or self._wanted is not None
+            else self.holding.next_pull(self.content.digest)
+        )
+        return () if pull is None or self._parent is None else (events.Send((self._parent,), pull),)
+
+    def nudge(self, parent: names.LinkId) -> tuple[Output, ...]:
+        """Called every heartbeat to the parent: ask again for what was asked for at the last one and has not come."""
+        self._parent = parent
+        self.holding.nudge()
+        return (*self._nudged(), *self._pull_held())
+
+    def _nudged(self) -> tuple[Output, ...]:
         wanted = self._wanted
         if wanted is None or wanted.assembly is None:
             return ()
@@ -315,17 +354,21 @@ class Intake:
         self._staged[mirror.ledger_key(signed)] = (signed,)
 
     def _flush(self) -> tuple[Output, ...]:
-        if self._storing is not None or not self._staged:
+        if self._storing is not None or not (self._staged or self._staged_held):
             return ()
         batch = tuple(itertools.chain.from_iterable(self._staged.values()))
         body, self._staged_body, self._staged = self._staged_body, None, {}
         self._storing = batch
         self._ticket += 1
+        if body is None and self._staged_held is not None:
+            body, self._staged_held, self._storing_held = self._staged_held, None, True
         if body is not None:
             self.shelf.add(*body)
         raws = {mirror.ledger_key(signed): signed.raw for signed in batch}
         new = [one.content.active.digest for one in batch if isinstance(one, mirror.SignedTarget)]
-        keep = tuple(dict.fromkeys((*new, self.content.digest)))
+        prepared = [one.content.prepared for one in batch if isinstance(one, mirror.SignedTarget)]
+        held = [one.digest for one in (*prepared, self.holding.pointer) if one is not None]
+        keep = tuple(dict.fromkeys((*new, *held, self.content.digest)))
         return (events.Store(self._ticket, raws, body, keep),)
 
     def stored(self, ticket: int) -> tuple[Output, ...]:
@@ -335,14 +378,26 @@ class Intake:
         batch, self._storing = self._storing, None
         before = self.content
         after = self.content = before.take_all(batch)
-        version = after.version
-        if version == before.version:
-            return (_CHANGED, *self._flush())
-        digest = after.digest
-        body = self.shelf.get(digest)
-        assert body is not None
-        self.shelf.keep(frozenset((before.digest, digest)))
-        return (_CHANGED, events.Accepted(version, digest, body), *self._flush())
+        if self._storing_held:
+            self._storing_held = False
+            self.holding.stored()
+        accepted: tuple[Output, ...] = ()
+        if after.version != before.version:
+            body = self.shelf.get(after.digest)
+            assert body is not None
+            accepted = (events.Accepted(after.version, after.digest, body),)
+        self._prepare(after)
+        kept = {before.digest, after.digest, self.holding.digest}
+        if accepted or self.holding.stage is not holding.Stage.NOTHING:
+            self.shelf.keep(frozenset(kept))
+        return (_CHANGED, *accepted, *self._flush(), *self._pull_held())
+
+    def _prepare(self, content: mirror.Content) -> None:
+        """What the target now prepares is wanted beside what is active."""
+        if not self._holds or content.target is None:
+            return
+        pointer = content.target.content.prepared
+        self.holding.want(pointer, held=pointer is not None and pointer.digest in self.shelf)
 
     def refusing(self, serial: names.Serial) -> bool:
         """Whether this target was refused here, so that asking for it again leads nowhere."""
@@ -353,6 +408,9 @@ class Intake:
         self._distrusted.pop(link, None)
         if self._wanted is not None and self._wanted.link == link:
             self._wanted = None
+        if link == self._parent:
+            self._parent = None
+            self.holding.gone()
 
     def again(self) -> None:
         """Take a refused target another time (`retry`, or the world changed)."""

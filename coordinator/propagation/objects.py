@@ -26,6 +26,8 @@ class Pointer(msgspec.Struct, frozen=True, array_like=True):
 
     revision: int
     digest: names.Digest
+    size_bytes: int = 0
+    """Of the body, where it is prepared: there is no record yet to say so."""
 
 
 class Target(msgspec.Struct, frozen=True, array_like=True):

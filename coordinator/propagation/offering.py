@@ -41,14 +41,14 @@ def grouped(
 ) -> Mapping[Lack, Sequence[names.LinkId]]:
     """Who lacks what; from here on it counts as sent. Servers that have their own admission differ in little else."""
     groups: dict[Lack, list[names.LinkId]] = {}
-    alike: dict[tuple[names.Serial, names.Serial, str], tuple[objects.Numbers, Lack | None]] = {}
+    alike: dict[tuple[names.Serial, names.Serial, str, bool], tuple[objects.Numbers, Lack | None]] = {}
     admissions = content.admissions
     for child in below:
         sent, own = child.sent, admissions.get(child.peer)
         if child.admit.scope is not Scope.SERVER or own is None or own.content.serial > sent.admission:
             wanted, lack = _lack(content, child)
         else:
-            kind = (sent.target, sent.trust, child.holds)
+            kind = (sent.target, sent.trust, child.holds, child.pulled == content.digest)
             known = alike.get(kind)
             if known is None:
                 known = alike[kind] = _lack(content, child)
@@ -67,7 +67,7 @@ def _lack(content: mirror.Content, child: children.Child) -> tuple[objects.Numbe
     if not raws:
         return sent, None
     after = sent.admission if child.admit.scope is Scope.EVERYTHING else names.NO_SERIAL
-    new = wanted.target > sent.target and child.holds != content.digest
+    new = wanted.target > sent.target and content.digest not in {child.holds, child.pulled}
     lack = Lack(raws, content.digest, child.holds, after) if new else Lack(raws, _NOTHING, "", after)
     return furthest(wanted, sent), lack
 

@@ -279,6 +279,7 @@ class Publisher:
             case messages.Ack():
                 return self._acked(child, frame.state)
             case messages.Pull():
+                child.pulled = frame.digest
                 return self._bodies.pulled(link, frame, now) if child.admit.scope in scopes.PULLS else ()
             case messages.Rollup():
                 return self._rolled(child, frame)

@@ -68,6 +68,7 @@ class Relay:
         """`floor`: accepted before, where its body is lost; nothing older is taken."""
         self.intake = intake.Intake(content, shelf, me.cluster, check, floor=floor)
         self.intake.relays = True
+        self.intake.hold()
         self.subscriber = subscriber.Subscriber(me, self.intake, boot=0)
         self.publisher = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate)
         self.asks = asks.Asks()

@@ -199,7 +199,7 @@ class Subscriber:
         if self.link is not None and now >= self._beat_at:
             self._beat_at = now + limits.HEARTBEAT_S
             beat = messages.Heartbeat(b"", self.intake.content.numbers, self.told)
-            outputs += [*self.send(beat), *self.intake.nudge()]
+            outputs += [*self.send(beat), *self.intake.nudge(self.link)]
         return (*outputs, *self._seek(now))
 
     def _banish(self, now: float) -> tuple[Output, ...]:

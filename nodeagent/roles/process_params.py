@@ -1,6 +1,8 @@
 """Parameters of the role type `process`, and what can be known from them alone; light to import."""
 
+import pathlib
 import re
+import shutil
 import signal
 from typing import Annotated
 
@@ -115,3 +117,16 @@ def stateful(params: role.Params) -> bool:
     """Only the document knows what an unknown program keeps."""
     assert isinstance(params, ProcessParams)
     return params.stateful
+
+
+def missing(params: role.Params) -> tuple[str, ...]:
+    """What of it is not on this machine: the program, the directory. Placeholders are known only where it runs."""
+    assert isinstance(params, ProcessParams)
+    found = []
+    for command in (params.command, params.ready.exec):
+        program = command[0] if command else ""
+        if program and "{" not in program and shutil.which(program) is None:
+            found.append(f"there is no program {program!r} that can be run")
+    if params.directory and "{" not in params.directory and not pathlib.Path(params.directory).is_dir():
+        found.append(f"there is no directory {params.directory!r}")
+    return tuple(found)

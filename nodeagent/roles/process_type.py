@@ -22,4 +22,5 @@ TYPE = role.RoleType(
     stateful=process_params.stateful,
     ports=process_params.ports,
     hot=process_params.hot,
+    check=process_params.missing,
 )

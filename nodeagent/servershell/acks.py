@@ -89,3 +89,14 @@ def _troubles(version: names.Version, wanted: list[node.Node]) -> Iterable[messa
             detail = f"node {one.name} {why}"[: limits.DETAIL_CHARACTERS]
             for role in one.roles:
                 yield messages.RoleAck(role, messages.Level.ACCEPTED, messages.Outcome.FAILED, code, detail)
+
+
+def remark(distrust: str, *, expired: bool, stale: bool) -> tuple[str, str]:
+    """What is to be said beside how far a server is, where that is in order: code and sentence."""
+    if expired:
+        return messages.EXPIRED, "its certificate has run out and is not renewed yet"
+    if distrust:
+        return messages.REFUSES, f"its parent shows what does not verify: {distrust}"
+    if stale:
+        return messages.STALE, "no sign of life of MIC, or not what it speaks of"
+    return "", ""

@@ -17,6 +17,7 @@ from coordinator.propagation import (
     asks,
     bodies,
     gates,
+    holding,
     intake,
     joining,
     messages,
@@ -91,6 +92,7 @@ class Shell:
         self.crew = crew.Crew()
         self.reader = gates.Reader()
         self.intake = intake.Intake(content, shelf, me.cluster, self._check, floor=floor, own=me.server_id)
+        self.intake.hold(lambda: self._state is objects.AdmissionState.PLACED)
         self.subscriber = subscriber.Subscriber(me, self.intake, boot)
         self.peers = publisher.Publisher(me.cluster, me.server_id, content, shelf, self._gate_peer)
         nothing_yet = mirror.Content(content.trust)  # nodes get the accepted copy once nothing unwanted runs
@@ -208,6 +210,19 @@ class Shell:
         """Ask MIC in this server's own name, under a number above 0; ends in `Answered(number, ...)`."""
         owner = asks.Owner(None, number)
         return tuple(self._through(self.asks.ask(owner, self.subscriber.link, verb, "", data, now), now))
+
+    @property
+    def _state(self) -> objects.AdmissionState | None:
+        own = self.admission
+        return None if own is None else own.state
+
+    @property
+    def prepared(self) -> expansion.Expanded | None:
+        """The document of the prepared revision, where its body is held."""
+        held = self.intake.holding
+        if held.stage is not holding.Stage.HELD:
+            return None
+        return self.reader.read(held.digest, self.intake.shelf.get(held.digest))
 
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
         """All that was written to that link has left."""
@@ -391,6 +406,8 @@ class Shell:
             return self._through(self.asks.answer(asked.link, asked.id, "", b""), now) + self._overtake(
                 asked.data
             )
+        if from_above and asked.verb == asks.CHECK:
+            return [asked]  # looks at the machine, so the shell answers
         from_peer = asked.link in self.peers.children
         if (is_local and asked.verb in asks.UPWARD_VERBS) or (from_peer and asked.verb == joining.LEAVE):
             owner = asks.Owner(asked.link, asked.id)
@@ -448,20 +465,15 @@ class Shell:
             found = acks.WAITS
         else:
             found = acks.roll_up(content.version, content.digest, self.nodes, placed=self.placed)
-        code, detail = (found.code, found.detail) if found.code else self._remark()
+        placed = self._state is objects.AdmissionState.PLACED  # others are not shown what MIC speaks of
+        since = (
+            self.subscriber.stale_since(self._now) if placed and self.subscriber.link is not None else None
+        )
+        remark = acks.remark(self.intake.distrust, expired=self._papers.expired, stale=since is not None)
+        code, detail = (found.code, found.detail) if found.code else remark
         return msgspec.structs.replace(
             found, code=code, detail=detail, holds=content.numbers, issuer=self._papers.issuer
         )
-
-    def _remark(self) -> tuple[str, str]:
-        """What is to be said beside how far it is, where that is in order: code and sentence."""
-        if self._papers.expired:
-            return messages.EXPIRED, "its certificate has run out and is not renewed yet"
-        if self.intake.distrust:
-            return messages.REFUSES, f"its parent shows what does not verify: {self.intake.distrust}"
-        if self.subscriber.link is not None and self.subscriber.stale_since(self._now) is not None:
-            return messages.STALE, "no sign of life of MIC, or not what it speaks of"
-        return "", ""
 
     def _say(self) -> tuple[Output, ...]:
         """Tell the parent as soon as the truth has changed."""

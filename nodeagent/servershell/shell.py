@@ -18,14 +18,14 @@ import anyio.abc
 import anyio.to_thread
 import msgspec
 
-from coordinator import effects, errors, limits, names
+from coordinator import effects, errors, limits, names, role
 from coordinator.config import topology
 from coordinator.hop import door, driver, ledger, serve, upward
-from coordinator.host import disk, logs, settings
+from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import asks, bodies, joining, messages, mirror, subscriber
 from coordinator.propagation import events as hop
 from coordinator.trust import authority, signing
-from nodeagent.servershell import core, events, outlook, renewing, window
+from nodeagent.servershell import checking, core, events, outlook, renewing, window
 from nodeagent.supervision import leftovers, machine, spec
 
 _LOG = logs.Log("servershell")
@@ -73,6 +73,9 @@ def load(place: Place, book: ledger.Ledger) -> tuple[mirror.Content, bodies.Shel
         _LOG.error("body of the accepted revision is lost", revision=content.version.revision)
         return msgspec.structs.replace(content, target=None, record=None), shelf, stored.accepted
     shelf.add(content.digest, body)
+    held = content.target.content.prepared
+    if held is not None and (kept := book.body(held.digest)) is not None:
+        shelf.add(held.digest, kept)
     return content, shelf, stored.accepted
 
 
@@ -139,6 +142,25 @@ class ServerShell:
         content = self.machine.content
         body = self.machine.intake.shelf.get(content.digest) if content.target is not None else None
         return outlook.of(self.machine.admission, content, self.machine.expanded), body or b""
+
+    async def _check(self, asked: asks.Asked) -> None:
+        """How far the prepared revision has come here, and what of it cannot work."""
+        held, own, new = self.machine.intake.holding, self.machine.admission, self.machine.prepared
+        found: tuple[checking.Trouble, ...] = ()
+        if held.refusal is not None:
+            found = (checking.Trouble("", held.refusal.code, held.refusal.detail),)
+        elif new is not None and own is not None:
+            now = self.machine.expanded
+            found = await anyio.to_thread.run_sync(checking.troubles, own.name, new, now, self._catalogue)
+        revision = 0 if held.pointer is None else held.pointer.revision
+        told = checking.Checked(revision, held.digest, held.stage.value, found)
+        answer = msgspec.json.encode(told)
+        now_s = self._place.ground.clock.monotonic()
+        self.driver.act(self.machine.answer(asked.link, asked.id, "", answer, now_s))
+
+    @functools.cached_property
+    def _catalogue(self) -> role.Catalogue:
+        return catalogue.load()
 
     def stop(self) -> None:
         """Stop every node, then this."""
@@ -222,7 +244,7 @@ class ServerShell:
             case hop.Accepted():
                 self._window.tell()
             case asks.Asked():
-                pass  # the machine answers every verb itself
+                self._tasks.start_soon(self._check, output)
             case _:
                 raise AssertionError(f"unknown output {output!r}")
 

@@ -4,7 +4,7 @@ A line is a command; what it answers stands behind `->`. `#` begins a remark. `S
 writes the answers anew; read the difference before you keep it.
 
     site NAME: SERVERS [via SERVERS]    who is where, and who holds its ICs (the first server, if nothing is said)
-    apply | enroll S | place S SITE | remove S | roles S COUNT MODE | mode S MODE | large
+    apply | prepare | activate | held SERVERS | enroll S | place S SITE | remove S | roles S COUNT MODE | mode S MODE | large
     off S | on S | cut PLACE [PLACE] | heal | crash SERVER ROLE | restart S | wipe S
     picky S | easy S | forget S
     wait SECONDS | settle | status | accepted S | parent S | processes S | sent S
@@ -88,6 +88,23 @@ class Story:
         self._design.turn(self.stage.applies + 1)
         version = self.stage.apply()
         return "no coordinator" if version is None else str(version)
+
+    def do_prepare(self) -> str:
+        self._design.turn(self.stage.applies + 1)
+        version = self.stage.prepare()
+        return "no coordinator" if version is None else str(version)
+
+    def do_activate(self) -> str:
+        version = self.stage.activate()
+        return "no coordinator" if version is None else str(version)
+
+    def do_held(self, *servers: str) -> str:
+        """How far the body of the prepared revision has come."""
+        shells = [(server, self._server(server).shell) for server in servers]
+        return " ".join(
+            f"{server} {'off' if shell is None else shell.machine.intake.holding.stage.value}"
+            for server, shell in shells
+        )
 
     def do_enroll(self, server: str) -> None:
         self.stage.enroll(server)

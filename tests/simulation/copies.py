@@ -17,4 +17,9 @@ def load(trust: bytes, book: ledger.Ledger) -> tuple[mirror.Content, bodies.Shel
     if body is None:
         return mirror.Content(content.trust, None, None, content.admissions), shelf, stored.accepted
     shelf.add(content.digest, body)
+    assert content.target is not None
+    prepared = content.target.content.prepared
+    held = None if prepared is None else book.body(prepared.digest)
+    if prepared is not None and held is not None:
+        shelf.add(prepared.digest, held)
     return content, shelf, stored.accepted

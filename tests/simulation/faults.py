@@ -3,9 +3,11 @@
 import random
 from collections.abc import Callable
 
+from coordinator import names
 from tests.simulation import documents, network, servers, tiers, world
 
 CALM = network.Weather()
+ACTIVATED = 0.7  # of what is prepared
 
 
 class Faults:
@@ -19,6 +21,7 @@ class Faults:
         self._count = 0
         self.kinds: tuple[tuple[int, Callable[[], None]], ...] = (
             (30, self.apply),
+            (4, self.prepare),
             (6, self.ask),
             (6, self.crash_shell),
             (8, self.crash_node),
@@ -83,6 +86,17 @@ class Faults:
     def apply(self) -> None:
         self._world.design.bend(self._rng, self._world.parked())
         self._world.apply()
+
+    def prepare(self) -> None:
+        """Ship a revision beside the active one, and often activate it a while later."""
+        self._world.design.bend(self._rng, self._world.parked())
+        version = self._world.prepare()
+        if version is not None and self._rng.random() < ACTIVATED:
+            self._later(0.5, 20.0, lambda: self._activate(version))
+
+    def _activate(self, version: names.Version) -> None:
+        if self._world.office.prepared == version:
+            self._world.activate()
 
     def ask(self) -> None:
         if self._world.mic is not None:

@@ -37,6 +37,7 @@ class Office:
         body = signing.TrustBody(1, 1, self._keys, ())
         self.content = mirror.Content(mirror.SignedTrust(self._sign(objects.Kind.TRUST, body), body))
         self._expanded: expansion.Expanded | None = None
+        self._prepared: tuple[model.Document, objects.Pointer] | None = None
 
     def _sign(self, kind: objects.Kind, content: msgspec.Struct) -> bytes:
         return self._signers[-1].sign(kind, objects.encode(content))
@@ -87,15 +88,51 @@ class Office:
             1, self._revision, self.content.digest, digest, len(body), "admin", "", ISSUED_AT
         )
         self._expanded = expansion.expand(document)
+        self._prepared = None
         self._place(document)
         self._target(objects.Pointer(self._revision, digest), record)
         self._ask()
         return version
 
-    def _target(self, active: objects.Pointer, record: objects.Record) -> None:
+    def prepare(self, document: model.Document) -> names.Version:
+        """One commit: record, body, and a target that names it beside the active one."""
+        target, active = self.content.target, self.content.record
+        assert target is not None
+        assert active is not None
+        body = model.canonical(document)
+        digest = model.digest(body)
+        self._revision += 1
+        self._checks.issue(names.Version(1, self._revision), body)
+        self.shelf.add(digest, body)
+        self._prepared = (document, objects.Pointer(self._revision, digest, len(body)))
+        self._target(target.content.active, active.content, target.content.rollout)
+        return names.Version(1, self._revision)
+
+    @property
+    def prepared(self) -> names.Version | None:
+        return None if self._prepared is None else names.Version(1, self._prepared[1].revision)
+
+    def activate(self) -> names.Version:
+        """What is prepared becomes active under the number that it has."""
+        assert self._prepared is not None
+        (document, pointer), self._prepared = self._prepared, None
+        parent, rollout = self.content.digest, names.RolloutId(f"ro-{pointer.revision}")
+        record = objects.Record(
+            1, pointer.revision, parent, pointer.digest, pointer.size_bytes, "admin", "", ISSUED_AT
+        )
+        self._expanded = expansion.expand(document)
+        self._place(document)
+        self._target(objects.Pointer(pointer.revision, pointer.digest), record, rollout)
+        self._ask()
+        return names.Version(1, pointer.revision)
+
+    def _target(
+        self, active: objects.Pointer, record: objects.Record, rollout: names.RolloutId | None = None
+    ) -> None:
         self._target_seq += 1
-        rollout = names.RolloutId(f"ro-{self._revision}")
-        target = objects.Target(1, self._target_seq, active, None, rollout, max(self.term, 1))
+        rollout = rollout or names.RolloutId(f"ro-{self._revision}")
+        prepared = None if self._prepared is None else self._prepared[1]
+        target = objects.Target(1, self._target_seq, active, prepared, rollout, max(self.term, 1))
         signed = mirror.SignedTarget(self._sign(objects.Kind.TARGET, target), target)
         recorded = mirror.SignedRecord(self._sign(objects.Kind.RECORD, record), record)
         self.content = self.content.take_all((recorded, signed))

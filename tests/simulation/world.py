@@ -122,6 +122,23 @@ class World:
         self.serve()
         return version
 
+    def prepare(self) -> names.Version | None:
+        """The design as it stands is shipped and not to run yet; None without MIC."""
+        if self.mic is None:
+            return None
+        version = self.office.prepare(self.design.document())
+        self.applies += 1
+        self.serve()
+        return version
+
+    def activate(self) -> names.Version | None:
+        """What was prepared becomes active; None without MIC."""
+        if self.mic is None:
+            return None
+        version = self.office.activate()
+        self.serve()
+        return version
+
     def parked(self) -> list[str]:
         """Enrolled servers without a place."""
         return [name for name in self.servers if name not in self.design.everyone()]
