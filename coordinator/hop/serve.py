@@ -149,11 +149,11 @@ class Server:
 
     async def _is_stranger(self, connected: socket.socket, until: float) -> bool:
         """By its first byte, which stays where it is. Raises `OSError` where none comes."""
-        come = self._loop.create_future()
-        self._loop.add_reader(connected.fileno(), lambda: come.done() or come.set_result(None))
+        come = asyncio.Event()
+        self._loop.add_reader(connected.fileno(), come.set)
         try:
             async with asyncio.timeout_at(until):
-                await come
+                await come.wait()
         finally:
             self._loop.remove_reader(connected.fileno())
         return connected.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE

@@ -22,7 +22,8 @@ class Upward:
         """(code, data) of MIC's answer, or of whoever could not reach it; the code is empty if it is good."""
         self._numbers += 1
         number = self._numbers
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[tuple[str, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
         try:
             self._send(number, verb, data)
             return await answer

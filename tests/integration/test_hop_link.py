@@ -108,10 +108,10 @@ def of(ours: authority.Authority, name: str) -> credentials.Credentials:
 
 @asynccontextmanager
 async def listening(
-    ours: authority.Authority, **options: int
+    ours: authority.Authority, links_max: int = limits.LINKS
 ) -> AsyncIterator[tuple[serve.Server, Recorder]]:
     events = Recorder()
-    server = await serve.serve(ADDRESS, 0, of(ours, "parent"), events, **options)
+    server = await serve.serve(ADDRESS, 0, of(ours, "parent"), events, links_max=links_max)
     try:
         yield server, events
     finally:
