@@ -86,7 +86,6 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
-        self._looking = False
         self._closed = False
         self.failed: asyncio.Future[Exception] = self._loop.create_future()
         """Done when the machine or the disk failed: the tier must end, its supervisor starts it again."""
@@ -99,9 +98,7 @@ class Driver:
         """Begin to tick."""
         self.feed(events.Tick())
 
-    async def listen(
-        self, address: str, port: int, strangers: door.Door | None = None
-    ) -> serve.Server:
+    async def listen(self, address: str, port: int, strangers: door.Door | None = None) -> serve.Server:
         """Accept children over TLS, and at its door who has no identity yet. Raises `InUseError`, `UnreachableError`."""
         assert self._ground.own is not None
         own, side = self._ground.own, _Side(self, None)
@@ -154,18 +151,14 @@ class Driver:
             return
         finally:
             self._busy = False
-        if not self._looking:  # once for all inputs of this turn of the loop: they may be a thousand acks
-            self._looking = True
-            self._loop.call_soon(self._look)
+        due = self._machine.deadline
+        if self._timer is None or due < self._due:  # it may come too early, which does no harm
+            self._wake_at(due)
 
-    def _look(self) -> None:
-        self._looking = False
+    def _wake_at(self, due: float) -> None:
         if self._closed:
             return
-        due = self._machine.deadline
         if self._timer is not None:
-            if self._due <= due:
-                return  # it may come too early, which does no harm
             self._timer.cancel()
         wait = max(0.001, due - self._ground.clock.monotonic())
         self._timer, self._due = self._loop.call_later(wait, self._tick), due

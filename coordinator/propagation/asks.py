@@ -91,7 +91,7 @@ class Asks:
     @property
     def deadline(self) -> float | None:
         """When the first pending request expires."""
-        return min((p.expires for p in self._pending.values()), default=None)
+        return min(p.expires for p in self._pending.values()) if self._pending else None
 
     def ask(
         self, owner: Owner, link: names.LinkId | None, verb: str, server: str, data: bytes, now: float

@@ -227,7 +227,7 @@ class Convergence:
     @property
     def deadline(self) -> float | None:
         """When the next grace period ends."""
-        return min(self._grace.values(), default=None)
+        return min(self._grace.values()) if self._grace else None
 
     # --- the judgement --------------------------------------------------------------------------------------------
 

@@ -92,8 +92,11 @@ class Relay:
     @property
     def deadline(self) -> float:
         """When `Tick` is due."""
-        others = (self.asks.deadline, self.table.deadline, self._drain.deadline)
-        return min(self.subscriber.deadline, self.publisher.deadline, *(d for d in others if d is not None))
+        due = min(self.subscriber.deadline, self.publisher.deadline)
+        for other in (self.asks.deadline, self.table.deadline, self._drain.deadline):
+            if other is not None and other < due:
+                due = other
+        return due
 
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
         """One input of either side."""
@@ -160,6 +163,8 @@ class Relay:
 
     def _through(self, inner: Iterable[_Inner], now: float) -> list[Output]:
         """Act on what concerns the other side, pass on what concerns the world."""
+        if not inner:
+            return []
         outputs: list[Output] = []
         for one in inner:
             if isinstance(one, publisher.ChildAck):
