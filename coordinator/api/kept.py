@@ -1,7 +1,7 @@
 """What MIC answered before: given again, with its age, to the same caller for the same question while MIC is away.
 
 Nobody is shown by it what MIC did not show them: an answer is kept under its caller's token. What this server itself has
-accepted stands in for the rest, for callers whom MIC has known here. Laws: bounded in number and bytes; never for a
+accepted stands in for the rest, for callers to whom MIC has answered that kind of question here. Laws: bounded in number and bytes; never for a
 change, never for whoever waits for news, never as an answer to "is all well?".
 """
 
@@ -73,8 +73,9 @@ class Kept:
     def keep(self, token: str, verb: str, question: bytes, data: bytes, now: float) -> None:
         """MIC has answered this just now."""
         caller = _caller(token)
-        self._callers[caller] = now
-        self._callers.move_to_end(caller)
+        allowed = _key(caller, verb, b"")
+        self._callers[allowed] = now
+        self._callers.move_to_end(allowed)
         while len(self._callers) > CALLERS:
             self._callers.popitem(last=False)
         if len(data) > ANSWER_BYTES:
@@ -97,7 +98,7 @@ class Kept:
     def recall(self, token: str, verb: str, question: bytes, now: float) -> Answer | None:
         """What may be told this caller while MIC is away; None where there is nothing."""
         caller = _caller(token)
-        if now - self._callers.get(caller, -AGE_S) >= AGE_S:
+        if now - self._callers.get(_key(caller, verb, b""), now - AGE_S) >= AGE_S:
             return None
         held = self._answers.get(_key(caller, verb, question))
         if held is not None and now - held.at < AGE_S:

@@ -22,7 +22,6 @@ from coordinator.cli import (
 PAGE = 1_000
 _SERVER = click.option(
     "--on",
-    "server",
     default="",
     metavar="SERVER",
     help="Of this server alone.",
@@ -104,10 +103,10 @@ def servers(site: str, form: str, *, not_converged: bool) -> int:
 @_SERVER
 @options.system
 @printing.output("table", "wide", "json", "yaml", "name")
-def nodes(site: str, server: str, form: str) -> int:
+def nodes(site: str, on: str, form: str) -> int:
     """All worker nodes, and whether their roles are ready."""
     shown = session.current()
-    whole = pages(shown, "nodes", "nodes", _given(site=site, server=server))
+    whole = pages(shown, "nodes", "nodes", _given(site=site, server=on))
     view = msgspec.convert(whole, answers_looking.Nodes)
     rows = [
         (
@@ -131,10 +130,10 @@ def nodes(site: str, server: str, form: str) -> int:
 @click.option("--type", "kind", default="", metavar="TYPE", help="Of this role type alone.")
 @options.system
 @printing.output("table", "wide", "json", "yaml", "name")
-def roles(site: str, server: str, kind: str, form: str) -> int:
+def roles(site: str, on: str, kind: str, form: str) -> int:
     """All roles that are to run, and whether they are ready."""
     shown = session.current()
-    whole = pages(shown, "roles", "roles", _given(site=site, server=server, type=kind))
+    whole = pages(shown, "roles", "roles", _given(site=site, server=on, type=kind))
     view = msgspec.convert(whole, answers_looking.Roles)
     wide = form == "wide"
     rows = [

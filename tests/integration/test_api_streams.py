@@ -398,12 +398,18 @@ async def test_nobody_is_shown_what_only_others_were_shown() -> None:
             assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_the_servers_own_copy_stands_in_for_callers_that_mic_has_known() -> None:
+async def test_the_servers_own_copy_stands_in_where_mic_has_answered_such_a_question() -> None:
     mic = Leaving()
     async with serving(mic, own) as session:
-        async with session.get(f"{CFG}/nodes", headers=bearer()) as response:
+        for path in ("status?site=north", "revisions/d-7f3a"):
+            async with session.get(f"{CFG}/{path}", headers=bearer()) as response:
+                assert response.status == 200
+        async with session.get(f"{CFG}/status", headers=bearer("looks at nothing else")) as response:
             assert response.status == 200
         mic.away = True
+        path = f"{CFG}/revisions/active/document"
+        async with session.get(path, headers=bearer("looks at nothing else")) as response:
+            assert response.status == 503
         async with session.get(f"{CFG}/status", headers=bearer()) as response:
             assert response.headers[kept.AS_OF] == "1.41, 3.0"
             assert (await response.json())["coordinator"] == "away"

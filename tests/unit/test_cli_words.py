@@ -4,6 +4,7 @@ import importlib.metadata
 import pathlib
 from typing import Any
 
+import click
 import hypothesis
 import msgspec
 import pytest
@@ -261,3 +262,28 @@ def test_a_table_keeps_its_columns_whatever_stands_in_the_cells() -> None:
 def test_findings_are_counted() -> None:
     assert findings.summary(()) == "invalid: 0 errors, 0 warnings"
     assert sources.Named(revision=4).texts == {}
+
+
+@pytest.fixture
+def driven(tmp_path: pathlib.Path) -> terminal.Terminal:
+    return terminal.Terminal(tmp_path)
+
+
+def test_no_two_options_of_a_command_have_one_name() -> None:
+    """Click lets the later one have the value of the former, in silence."""
+    for name in main.COMMANDS:
+        command = main.root.get_command(click.Context(main.root), name)
+        if command is not None:
+            found = [one.name for one in command.params]
+            assert len(found) == len(set(found)), name
+
+
+@pytest.mark.parametrize("command", ["nodes", "roles"])
+def test_the_system_that_is_asked_is_not_the_server_that_is_asked_about(
+    command: str, driven: terminal.Terminal
+) -> None:
+    driven.run(command, "--server", "https://a:1,https://b:2", "--on", "n1")
+    assert driven.connected[-1].servers == ("https://a:1", "https://b:2")
+    assert driven.system.asked[-1][1].server == "n1"
+    driven.run(command, "--server", "https://a:1")
+    assert driven.system.asked[-1][1].server == ""
