@@ -19,7 +19,7 @@ async def login(at: desk.Desk, caller: desk.Caller, asked: requests_people.Login
     at.may_change()
     ttl_s = passes.ttl(asked.ttl_s, limits.LOGIN_TTL_MAX_S)
     domain = asked.domain or at.master_domain
-    account = f"{asked.name[: limits.NAME_CHARACTERS]}@{domain[: limits.NAME_CHARACTERS]}"
+    account = keeping.account(asked.name, domain)
     person = await people.find(at.store, domain, asked.name)
     if person is not None and domain not in at.past.document.domains:
         person = None
@@ -63,7 +63,8 @@ async def claim(at: desk.Desk, caller: desk.Caller, asked: requests_people.Claim
     async with at.turn:
         if await people.find(at.store, domain, name) is not None:
             raise errors.ConflictError(
-                f"there is {name} in {domain} already", hint=f"choose another name; if that is you: tiercast login {name}@{domain}"
+                f"there is {name} in {domain} already",
+                hint=f"choose another name; if that is you: tiercast login {name}@{domain}",
             )
         if not await keeping.firsts(at):
             raise errors.NotAllowedError(

@@ -56,6 +56,13 @@ def name_meant(name: str, what: str = "a person or program") -> str:
     return name
 
 
+def account(name: str, domain: str) -> str:
+    """As it is told and counted; what is no name may be a password in the wrong place, and is told to nobody."""
+    if not _NAME.fullmatch(name) or not _NAME.fullmatch(domain):
+        return "no name"
+    return f"{name}@{domain}"
+
+
 def note_meant(note: str) -> str:
     """Raises `UsageError`."""
     if len(note) > limits.NOTE_CHARACTERS or not note.isprintable():
@@ -148,7 +155,9 @@ async def remove(
         await _not_the_last(at, person, None)
         tokens = await people.tokens_of(at.store, domain, person.name)
         await commit(at, caller, drops((person, *tokens)), f"{person.name} of {domain} removed")
-    return requests_people.Done(f"{person.name} of {domain} was removed, and {counted(len(tokens), 'token')} with them")
+    return requests_people.Done(
+        f"{person.name} of {domain} was removed, and {counted(len(tokens), 'token')} with them"
+    )
 
 
 async def set_role(
@@ -202,26 +211,26 @@ async def set_password(
 
 
 async def proven(
-    at: desk.Desk, caller: desk.Caller, person: people.PersonRecord | None, password: str, account: str = ""
+    at: desk.Desk, caller: desk.Caller, person: people.PersonRecord | None, password: str, tried: str = ""
 ) -> None:
     """That it is this person's password, tried no oftener than is allowed; of nobody (None) it takes as long.
 
     Raises `UnauthenticatedError`, `CrowdedError`.
     """
     if person is not None:
-        account = f"{person.name}@{person.domain}"
-    wait_s = at.gate.tries.take(account, caller.source, at.clock.monotonic())
+        tried = account(person.name, person.domain)
+    wait_s = at.gate.tries.take(tried, caller.source, at.clock.monotonic())
     if wait_s > 0:
         raise gate.CrowdedError(
-            f"too many tries from {caller.source or 'there'} (for {account!r})",
+            f"too many tries from {caller.source or 'there'} (for {tried!r})",
             hint=f"try again in {durations.written(wait_s)}",
         )
     if not await at.gate.matches(password, "" if person is None else person.password):
         raise errors.UnauthenticatedError(
-            f"wrong name or password (for {account!r})",
+            f"wrong name or password (for {tried!r})",
             hint="forgotten: an administrator sets another, `tiercast admin passwd NAME`",
         )
-    at.gate.tries.entered(account, caller.source, at.clock.monotonic())
+    at.gate.tries.entered(tried, caller.source, at.clock.monotonic())
 
 
 # --- the last administrator -------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ def checked(password: str, name: str) -> bytes:
             f"a password has {limits.PASSWORD_CHARACTERS_MIN} to {limits.PASSWORD_CHARACTERS} characters",
             hint="a few words are easy to remember and hard to guess",
         )
+    if any(unicodedata.category(one) in {"Cc", "Cs"} for one in plain):
+        raise errors.UsageError("a password is one line of text", hint="without control characters")
     if plain.casefold().strip() == name.casefold() or len(set(plain)) < 4:
         raise errors.UsageError("this password is guessed at once", hint="a few words do better")
     return _bytes(plain)
