@@ -107,6 +107,7 @@ class Tree:
         self.links: dict[names.ServerId, names.LinkId] = {}
         self.answers: dict[str, tuple[str, bytes]] = {}
         self._epochs = 0
+        self._made = 0
 
     def act(self, outputs: Iterable[object]) -> None:
         for output in outputs:
@@ -130,7 +131,8 @@ class Tree:
 
     def connect(self, server: names.ServerId) -> None:
         """Its ServerShell dials in."""
-        link = names.LinkId(len(self.links) + 1)
+        self._made += 1
+        link = names.LinkId(self._made)
         admission = self._mic.at.past.content.admissions[server]
         hello = messages.Hello(
             1, CLUSTER, messages.ChildKind.SHELL, "", 1, objects.Numbers(), "", admission.raw, None

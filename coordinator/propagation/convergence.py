@@ -328,10 +328,16 @@ class Convergence:
 
     def reason(self, server: names.ServerId) -> str:
         """Why a server is not there, as a sentence part; what its parent remarks of it, and it of itself, comes first."""
+        parts = (self.remark(server), self._why(server))
+        return "; ".join(part for part in parts if part)
+
+    def remark(self, server: names.ServerId) -> str:
+        """What is wrong with its identity or its trust, whatever it runs; empty where nothing is, or it has no link."""
         facts = self.facts[server]
-        said = facts.ack.detail if facts.ack is not None and facts.links and _remarks(facts.ack) else ""
-        parts = (facts.remark if facts.links else "", said, self._why(server))
-        return "; ".join(dict.fromkeys(part for part in parts if part))
+        if not facts.links:
+            return ""
+        said = facts.ack.detail if facts.ack is not None and _remarks(facts.ack) else ""
+        return "; ".join(dict.fromkeys(part for part in (facts.remark, said) if part))
 
     def _why(self, server: names.ServerId) -> str:
         facts = self.facts[server]

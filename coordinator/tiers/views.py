@@ -203,7 +203,9 @@ def _site(
 
 
 def good(at: desk.Desk, server: names.ServerId) -> bool:
-    return at.master.convergence.facts[server].sync is convergence.Sync.CONVERGED
+    """It runs what it should, and nothing is remarked of its identity."""
+    picture = at.master.convergence
+    return picture.facts[server].sync is convergence.Sync.CONVERGED and not picture.remark(server)
 
 
 def parked_views(at: desk.Desk) -> tuple[requests.ServerView, ...]:
@@ -222,6 +224,8 @@ def _parked(at: desk.Desk, admission: objects.Admission) -> requests.ServerView:
     linked = facts is not None and bool(facts.links)
     word = str(convergence.Sync.PARKED)
     why = "it waits for a name" if asking.is_unnamed(admission.name) else "no revision names it"
+    if facts is not None and (remark := at.master.convergence.remark(admission.server_id)):
+        why = f"{remark}; {why}"
     return requests.ServerView(
         admission.name, "", word, "none", "", linked, why, None, id=admission.server_id
     )

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from coordinator import errors, names
-from coordinator.propagation import asks, joining, messages, mirror, objects
-from coordinator.tiers import desk, keys, mic, revoking, rotating
+from coordinator.propagation import asks, children, joining, messages, mirror, objects
+from coordinator.tiers import desk, keys, mic, requests, revoking, rotating
 from coordinator.trust import authority, certificates, renewals, sealing, signing
 from tests import micworld
 
@@ -45,9 +45,9 @@ async def test_the_same_key_gets_another_certificate_and_nothing_is_written() ->
         world.clock.now += 200 * 86_400
         before = len(world.store.commits)
         asked = renewals.request(micworld.CLUSTER, server, KEY, KEY, uses=True)
-        for _ in range(2):
-            code, answer = await renewed(served, asked)
-            assert code == "", answer
+        await renewed(served, asked)
+        code, answer = await renewed(served, asked)
+        assert code == "", answer
         written = [
             c
             for c in world.store.commits[before:]
@@ -65,9 +65,9 @@ async def test_a_new_key_counts_beside_the_old_one_until_the_server_says_that_it
         server = await enrolled(world, served)
         tree.connect(server)
         asked = renewals.request(micworld.CLUSTER, server, KEY, new, uses=False)
-        for _ in range(2):  # the first answer was lost
-            code, answer = await renewed(served, asked)
-            assert code == "", answer
+        await renewed(served, asked)  # the answer is lost
+        code, answer = await renewed(served, asked)
+        assert code == "", answer
         held = admission(served, server)
         assert (held.key_digest, held.former) == (public_digest(new), public_digest(KEY))
         assert tree.links[server] in served.at.master.publisher.children  # the link of the old key stands
@@ -266,3 +266,42 @@ async def test_a_rotation_that_was_cut_short_is_completed(monkeypatch: pytest.Mo
         target = served.at.past.content.target
         assert target is not None
         assert signing.opened(target.raw).key == served.at.signer.key_id
+
+
+# --- what is seen of it ---------------------------------------------------------------------------------------------------
+
+
+async def test_two_machines_with_one_identity_stand_in_status() -> None:
+    world = micworld.World()
+    async with world.running() as (served, tree):
+        tree.connect(micworld.FIRST)
+        tree.ack(micworld.FIRST)
+        asked = requests.Status(not_converged=True)
+        _, calm = await world.ask(served, requests.Verb.STATUS, asked)
+        assert [one["servers"] for one in calm["sites"]] == [[]]
+        for _ in range(5):  # each of the two takes the other's place
+            tree.connect(micworld.FIRST)
+            tree.ack(micworld.FIRST)
+        _, told = await world.ask(served, requests.Verb.STATUS, asked)
+        (server,) = told["sites"][0]["servers"]
+        assert (server["sync"], server["reason"]) == ("converged", children.TWINS)
+
+
+async def test_what_a_server_says_of_its_trust_stands_in_status_whatever_it_runs() -> None:
+    world = micworld.World()
+    async with world.running() as (served, tree):
+        tree.connect(micworld.FIRST)
+        content = served.at.past.content
+        for seq, (code, version) in enumerate(
+            [(messages.EXPIRED, content.version), (messages.STALE, names.Version(1, 0))], 1
+        ):
+            level, outcome = messages.Level.READY, messages.Outcome.OK
+            epoch, detail = names.Epoch(1, seq), f"about {code}"
+            tree.say(
+                micworld.FIRST,
+                messages.AckState(version, content.digest, level, outcome, epoch, code, detail),
+            )
+            _, told = await world.ask(served, requests.Verb.STATUS, requests.Status(not_converged=True))
+            (server,) = told["sites"][0]["servers"]
+            assert server["sync"] == ("converged" if code == messages.EXPIRED else "stale")
+            assert server["reason"].startswith(f"about {code}")
