@@ -83,7 +83,7 @@ class IcRole:
 
         def shown() -> door.Shown:
             assert self._relay is not None
-            return door.Shown(self._home.identity, self._relay.content.trust.content.roots)
+            return door.Shown(self._home.own.identity, self._relay.content.trust.content.roots)
 
         return door.Door(shown, functools.partial(self._upward.ask, joining.JOIN), self._context.clock)
 

@@ -20,7 +20,7 @@ import msgspec
 
 from coordinator import effects, errors, limits, names, role
 from coordinator.config import topology
-from coordinator.hop import door, driver, ledger, serve, upward
+from coordinator.hop import credentials, door, driver, ledger, serve, upward
 from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import asks, bodies, joining, messages, mirror, subscriber
 from coordinator.propagation import events as hop
@@ -135,7 +135,9 @@ class ServerShell:
 
     def _shown(self) -> door.Shown:
         """To machines that have no identity yet."""
-        return door.Shown(self._place.identity, self.machine.content.trust.content.roots)
+        own = self._place.ground.own
+        identity = own.identity if isinstance(own, credentials.Credentials) else self._place.identity
+        return door.Shown(identity, self.machine.content.trust.content.roots)
 
     def _outlook(self) -> tuple[outlook.Outlook, bytes]:
         """For programs on this machine."""
