@@ -6,6 +6,7 @@ asked for more than its status; a member that failed is looked at again before i
 
 import asyncio
 import io
+import os
 import ssl
 from typing import Final, TypeVar
 
@@ -199,4 +200,8 @@ def _silent(member: Member, limit_s: float) -> errors.NoQuorumError:
 
 def _reason(wrong: Exception) -> str:
     below = getattr(wrong, "os_error", None)
-    return str(getattr(below, "strerror", None) or below or wrong).lower()
+    if isinstance(below, OSError) and below.errno is not None and below.errno > 0:
+        return os.strerror(below.errno).lower()  # its own text repeats the address in Python's words
+    if isinstance(wrong, TimeoutError):
+        return "no connection in time"
+    return str(getattr(below, "strerror", None) or wrong).lower()
