@@ -131,6 +131,10 @@ class Hub:
     def away(self) -> bool:
         return self._away
 
+    @property
+    def now(self) -> float:
+        return self._clock.monotonic()
+
     async def news(self, ask: Ask) -> None:
         """Until something has happened, or a while has passed: waits at MIC for everybody where nobody does yet."""
         if self._asking:
@@ -171,7 +175,7 @@ class _Viewer:
         self._ask = ask
         self._last = ""
         self._away = False
-        self._checked = hub._clock.monotonic()  # noqa: SLF001 the other half of this module
+        self._checked = hub.now
         self._wrote = self._checked
 
     async def follow(self, first: requests_looking.EventsView) -> None:
@@ -196,11 +200,11 @@ class _Viewer:
         if self._hub.away != self._away:
             self._away = self._hub.away
             await self._write(_AWAY if self._away else _BACK)
-        if self._now - self._wrote >= KEEP_ALIVE_S - AGAIN_S:
+        if self._hub.now - self._wrote >= KEEP_ALIVE_S - AGAIN_S:
             await self._write(_ALIVE)
 
     async def _check(self) -> None:
-        if self._now - self._checked >= RECHECK_S:
+        if self._hub.now - self._checked >= RECHECK_S:
             await self._ask_again()
 
     async def _ask_again(self) -> None:
@@ -212,7 +216,7 @@ class _Viewer:
                 raise
             await anyio.sleep(AGAIN_S)
             return
-        self._checked = self._now
+        self._checked = self._hub.now
         await self._caught_up(view)
 
     async def _caught_up(self, view: requests_looking.EventsView) -> None:
@@ -224,10 +228,6 @@ class _Viewer:
         told = b"".join(encoded(one.kind, one.id, msgspec.json.encode(one)) for one in view.events)
         await self._write(told or _ALIVE)
 
-    @property
-    def _now(self) -> float:
-        return self._hub._clock.monotonic()  # noqa: SLF001 the other half of this module
-
     async def _write(self, data: bytes) -> None:
         """Raises `ConnectionError` where the client does not read."""
         with anyio.move_on_after(WRITE_S) as scope:
@@ -235,4 +235,4 @@ class _Viewer:
         if scope.cancelled_caught:
             self._response.force_close()
             raise ConnectionResetError("a viewer does not read")
-        self._wrote = self._now
+        self._wrote = self._hub.now

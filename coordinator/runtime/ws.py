@@ -13,7 +13,7 @@ from aiohttp import web
 
 from coordinator import errors, role
 from coordinator.api import kept, server
-from coordinator.config import kinds, model
+from coordinator.config import kinds
 from coordinator.host import logs, metrics, settings
 from coordinator.propagation import messages
 from coordinator.runtime import home, keyholding, ws_certificate
@@ -144,8 +144,8 @@ class WsRole:
 
 def _on_master_site(context: role.Context) -> bool:
     """Where the view is empty this server runs what `init` made: it is the master's."""
-    body = context.view().body
-    if not body:
+    document = ws_certificate.accepted(context)
+    if document is None:
         return True
-    site = model.decode(body).sites.get(context.site)
+    site = document.sites.get(context.site)
     return site is not None and site.type != "communication"

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from coordinator import effects, errors, role
 from coordinator.config import model
 from coordinator.host import disk, logs
+from coordinator.propagation import bodies, gates
 from coordinator.runtime import home
 from coordinator.tiers import upstream, web
 from coordinator.trust import authority, certificates
@@ -68,8 +69,8 @@ class Certificate:
     @property
     def addresses(self) -> list[str]:
         """Of this server, by the document that it has accepted."""
-        body = self._context.view().body
-        known = web.addresses(model.decode(body), self._context.server) if body else ()
+        read = accepted(self._context)
+        known = () if read is None else web.addresses(read, self._context.server)
         found = dict.fromkeys((self._context.address, *known))
         return [one for one in found if _is_address(one)]
 
@@ -121,13 +122,23 @@ class Certificate:
 
     def _keep(self, pair: Pair) -> Pair:
         """The certificate last: a crash in between leaves a pair that does not belong together, and is not used."""
-        self._disk.write(KEY_FILE, pair.key)
-        self._disk.write(CERTIFICATE_FILE, pair.certificate)
+        try:
+            self._disk.write(KEY_FILE, pair.key)
+            self._disk.write(CERTIFICATE_FILE, pair.certificate)
+        except OSError as wrong:
+            _LOG.warning("certificate not kept", reason=str(wrong))  # it is as good until the next start
         return pair
 
     def due(self, pair: Pair) -> bool:
         """Whether another one is wanted."""
         return not pair.fresh(self._context.clock.wall()) or not pair.covers(self.addresses)
+
+
+def accepted(context: role.Context) -> model.Document | None:
+    """What this server has accepted; read once per revision and node."""
+    view = context.view()
+    read = gates.Reader().read(view.digest or bodies.digest_of(view.body), view.body) if view.body else None
+    return None if read is None else read.document
 
 
 def _public(certificate: bytes) -> bytes:

@@ -42,9 +42,8 @@ async def status(at: desk.Desk, caller: desk.Caller, asked: requests.Status) -> 
         return await views.status(at, caller, asked)
     if asked.site and asked.site not in seen:
         raise errors.NotFoundError(f"there is no site {asked.site[:64]}")
-    whole = await views.status(at, caller, asked)
-    shown = tuple(one for one in whole.sites if one.site in seen)
-    return msgspec.structs.replace(whole, rollout=None, sites=shown, parked=(), expelled=(), expelled_count=0)
+    whole = await views.status(at, caller, asked, only=seen)
+    return msgspec.structs.replace(whole, rollout=None, parked=(), expelled=(), expelled_count=0)
 
 
 async def describe(at: desk.Desk, caller: desk.Caller, asked: requests.Describe) -> requests.Described:

@@ -139,18 +139,29 @@ def reason(at: desk.Desk, server: names.ServerId) -> str:
 # --- the whole system -----------------------------------------------------------------------------------------------
 
 
-async def status(at: desk.Desk, _caller: desk.Caller, asked: requests.Status) -> requests.StatusView:
-    """Everything, rolled up, once its index is above the one given. Raises `NotFoundError` on an unknown site."""
+async def status(
+    at: desk.Desk,
+    _caller: desk.Caller,
+    asked: requests.Status,
+    *,
+    only: frozenset[names.SiteName] | None = None,
+) -> requests.StatusView:
+    """Everything, rolled up, once its index is above the one given; of `only` these sites, if that is said.
+
+    Raises `NotFoundError` on an unknown site.
+    """
     await waiting.until_above(at, asked.index, asked.wait_s)
     past, sites = at.past, by_site(at)
+    if only is not None:
+        sites = {site: servers for site, servers in sites.items() if site in only}
     if asked.site and asked.site not in sites:
         raise errors.NotFoundError(f"there is no site {asked.site[:64]}")
     wanted = [asked.site] if asked.site else sorted(sites)
     held = past.rollouts.get(past.rollout)
     room = _Room(DETAILED if asked.details or asked.not_converged else 0)
     shown = tuple(_site(at, names.SiteName(site), sites, (asked, room)) for site in wanted)
-    parked = () if asked.site else parked_views(at)
-    expelled = () if asked.site else _expelled(at)
+    parked = () if asked.site or only is not None else parked_views(at)
+    expelled = () if asked.site or only is not None else _expelled(at)
     return requests.StatusView(
         version=past.version,
         digest=past.content.digest,

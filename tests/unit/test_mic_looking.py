@@ -9,7 +9,7 @@ import pytest
 from coordinator import names
 from coordinator.config import model
 from coordinator.propagation import messages
-from coordinator.tiers import following, journal, mic, requests, requests_looking, waiting
+from coordinator.tiers import desk, following, journal, mic, requests, requests_looking, views, waiting
 from tests import builders, micworld
 
 pytestmark = pytest.mark.anyio
@@ -197,6 +197,21 @@ async def test_a_status_names_no_more_servers_than_it_may(monkeypatch: pytest.Mo
     named = [one["server"] for site in status["sites"] for one in site["servers"]]
     assert (named, len(status["parked"]), status["left_out"]) == (["c1"], 1, 1)
     assert sum(sum(site["counts"].values()) for site in status["sites"]) == 2
+
+
+async def test_whoever_sees_some_sites_only_is_told_nothing_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = micworld.World()
+    served, tree = await world.open()
+    await placed(world, served, tree)
+    await world.enroll(served, "spare")
+    monkeypatch.setattr("coordinator.tiers.views.DETAILED", 1)
+    caller = desk.Caller("somebody", "", "cfg.status", "")
+    north = frozenset([names.SiteName("north")])
+    shown = await views.status(served.at, caller, requests.Status(details=True), only=north)
+    assert [[one.server for one in site.servers] for site in shown.sites] == [["n1"]]
+    assert (shown.left_out, shown.parked) == (0, ())
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
