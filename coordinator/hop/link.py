@@ -28,6 +28,7 @@ from coordinator.trust import peers
 asyncio.sslproto.SSLProtocol.max_size = 32 * 1024
 
 CLOSE_S = 2.0  # what is written still goes out for so long; a peer that does not read is then cut off
+REST_S = 0.25  # often enough that signs of life come through
 WRITE_HIGH_BYTES = (
     64 * 1024
 )  # `drained` waits above this, and returns below a quarter of it: a piece of a body (256 KiB) counts as sent only when it has left
@@ -128,6 +129,10 @@ class Link(asyncio.Protocol):
         self._drained = asyncio.Event()
         self._drained.set()
         self._abort_timer: asyncio.TimerHandle | None = None
+        self._paced = True
+        self._resting = False
+        self._room = float(limits.FRAMES_AT_ONCE)
+        self._counted = self._loop.time()
         self._transport: asyncio.Transport
 
     def __repr__(self) -> str:
@@ -143,10 +148,14 @@ class Link(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self.open else 0
 
     def authenticated(self, *, documents: bool = False) -> None:
-        """The peer has said who it is and may: large frames from here on, and whole documents where it is said so."""
+        """The peer has said who it is and may: large frames from here on, and whole documents where it is said so.
+
+        Those speak for many people, whose requests are counted where they come in; every other link is held to a pace.
+        """
         self._limit_bytes = limits.FRAME_BYTES
         if documents:
             self._bulk_limit_bytes = BULK_BYTES
+            self._paced = False
         if not self._known.done():
             self._known.set_result(None)
 
@@ -214,8 +223,11 @@ class Link(asyncio.Protocol):
         if self._reason is not None or self._lost.done():
             return
         self.counters.bytes_in += len(data)
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         try:
-            if not self._buffer and self._is_one_frame(data):
+            if not self._buffer and not self._resting and self._is_one_frame(data):
                 self._take_frame(memoryview(data)[wire.HEADER_BYTES :])  # as most arrive
                 return
             self._buffer += data
@@ -263,7 +275,7 @@ class Link(asyncio.Protocol):
 
     def _take_frames(self) -> None:
         taken = 0
-        while self.open and (size := self._next_size(taken)) is not None:
+        while self.open and not self._resting and (size := self._next_size(taken)) is not None:
             start = taken + wire.HEADER_BYTES
             taken = start + size
             with memoryview(self._buffer)[start:taken] as payload:
@@ -274,6 +286,28 @@ class Link(asyncio.Protocol):
         frame = wire.decode(payload)
         self.counters.frames_in += 1
         self._events.received(self, frame)
+        self._room -= 1
+        if self._room < 1:
+            self._pace()
+
+    def _pace(self) -> None:
+        """Whoever sends faster than it may is read later: it fills its own buffers, and costs nobody else a turn."""
+        now = self._loop.time()
+        earned = (now - self._counted) * limits.FRAMES_PER_S
+        self._room, self._counted = min(limits.FRAMES_AT_ONCE, self._room + earned), now
+        if self._room < 1 and self._paced and self.open:
+            self._resting = True
+            self._transport.pause_reading()
+            self._loop.call_later(REST_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self.open:
+            self._pace()
+            if not self._resting:
+                self._take(b"")
+        if self.open and not self._resting:
+            self._transport.resume_reading()
 
     def _is_one_frame(self, data: bytes) -> bool:
         size = len(data) - wire.HEADER_BYTES
