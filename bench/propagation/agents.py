@@ -64,19 +64,15 @@ class Agent:
         return self.subscriber.deadline
 
     def handle(self, event: events.Input, now: float) -> tuple[object, ...]:
-        outputs: list[object] = []
-        for one in self.subscriber.handle(event, now):
-            match one:
-                case events.Accepted():
-                    self._receipts.note(one.digest)
-                    self._seq += 1
-                    outputs += self.subscriber.tell(_ready(one.version, one.digest, self._seq))
-                case subscriber.TellAgain():
-                    if self.subscriber.ack is not None:
-                        outputs += self.subscriber.send(messages.Ack(self.subscriber.ack))
-                case _:
-                    outputs.append(one)
-        return tuple(outputs)
+        outputs: tuple[object, ...] = self.subscriber.handle(event, now)
+        for one in outputs:
+            if isinstance(one, events.Accepted):
+                self._receipts.note(one.digest)
+                self._seq += 1
+                outputs += self.subscriber.tell(_ready(one.version, one.digest, self._seq))
+            elif isinstance(one, subscriber.TellAgain) and self.subscriber.ack is not None:
+                outputs += self.subscriber.send(messages.Ack(self.subscriber.ack))
+        return outputs
 
     def drained(self, link: names.LinkId, now: float) -> tuple[object, ...]:  # noqa: ARG002 it serves nobody
         return ()

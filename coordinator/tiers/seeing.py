@@ -4,8 +4,6 @@ At most one commit a second for all sites together, and one more when a rollout 
 servers nor acks. It is the past for whoever takes office next; a live link is never read from it.
 """
 
-from collections.abc import Mapping
-
 import msgspec
 
 from coordinator import limits, names
@@ -16,6 +14,7 @@ from coordinator.tiers import desk, entries, keys, rolling
 DETAIL_CHARACTERS = 40
 _FRAME_BYTES = 64  # of msgpack around all rows of a site
 _KEY_BYTES = 5  # of msgpack around the id of a server
+_ROW_BYTES_MOST = 1536  # of a server: no string in it has more than 64 characters, of at most four bytes each
 
 
 def remembered(at: desk.Desk) -> dict[names.ServerId, convergence.Seen]:
@@ -35,50 +34,52 @@ def _age(seen: convergence.Seen) -> tuple[names.Epoch, float, names.Version]:
 def picture(at: desk.Desk) -> dict[str, entries.SiteSeen]:
     """What is to be remembered now, by key of the site; `last` of a server without a link stays what it was."""
     wall, before = at.clock.wall(), remembered(at)
-    sites: dict[str, _Rows] = {}
+    sites: dict[str, dict[names.ServerId, convergence.Seen]] = {}
     admissions = at.past.content.admissions
     for server, facts in at.master.convergence.facts.items():
-        if server not in admissions:
+        admission = admissions.get(server)
+        if admission is None:
             continue
         known, ack = before.get(server), _kept(facts.ack)
         fresh = known is None or known.ack != ack or bool(facts.links)
         last = wall if fresh or known is None else known.last
         seen = at.master.convergence.remember(server, ack, last)
-        if seen == convergence.Seen(None, last):
+        if ack is None and seen == convergence.Seen(None, last):
             continue
-        site = admissions[server].content.site or keys.NOWHERE
-        sites.setdefault(site, _Rows()).add(server, seen)
-    return {site: entries.SiteSeen(rows.rows, rows.left_out) for site, rows in sites.items()}
+        sites.setdefault(admission.content.site or keys.NOWHERE, {})[server] = seen
+    return {site: _fitting(rows) for site, rows in sites.items()}
 
 
-class _Rows:
+def _fitting(rows: dict[names.ServerId, convergence.Seen]) -> entries.SiteSeen:
     """As many rows of a site as one value of the store holds; the others are a number."""
-
-    def __init__(self) -> None:
-        self.rows: dict[names.ServerId, convergence.Seen] = {}
-        self.left_out = 0
-        self._room = limits.STORE_VALUE_BYTES - _FRAME_BYTES
-
-    def add(self, server: names.ServerId, seen: convergence.Seen) -> None:
+    if len(rows) * _ROW_BYTES_MOST <= limits.STORE_VALUE_BYTES:
+        return entries.SiteSeen(rows)
+    room, kept = limits.STORE_VALUE_BYTES - _FRAME_BYTES, dict[names.ServerId, convergence.Seen]()
+    for server, seen in rows.items():
         size = len(server.encode()) + _KEY_BYTES + len(msgspec.msgpack.encode(seen))
-        if size > self._room:
-            self.left_out += 1
-        else:
-            self.rows[server] = seen
-            self._room -= size
+        if size <= room:
+            kept[server] = seen
+            room -= size
+    return entries.SiteSeen(kept, len(rows) - len(kept))
 
 
 def _kept(ack: messages.AckState | None) -> messages.AckState | None:
-    if ack is None:
-        return None
+    if ack is None or not (
+        ack.roles or len(ack.code) > DETAIL_CHARACTERS or len(ack.detail) > DETAIL_CHARACTERS
+    ):
+        return ack
     code, detail = ack.code[:DETAIL_CHARACTERS], ack.detail[:DETAIL_CHARACTERS]
     return msgspec.structs.replace(ack, roles=(), code=code, detail=detail)
 
 
-def _told(seen: entries.SiteSeen | None) -> Mapping[names.ServerId, convergence.Seen]:
-    """All but the times: those alone are not worth a commit."""
-    servers = {} if seen is None else seen.servers
-    return {server: msgspec.structs.replace(one, last=0.0) for server, one in servers.items()}
+def _says_the_same(seen: entries.SiteSeen, before: entries.SiteSeen | None) -> bool:
+    """In all but the times: those alone are not worth a commit."""
+    if before is None or seen.servers.keys() != before.servers.keys():
+        return False
+    held = before.servers
+    return all(
+        one == msgspec.structs.replace(held[server], last=one.last) for server, one in seen.servers.items()
+    )
 
 
 class Watcher:
@@ -115,7 +116,7 @@ class Watcher:
         changed = {
             site: one
             for site, one in seen.items()
-            if _told(one) != _told(at.past.seen.get(site)) or not moved.isdisjoint(one.servers)
+            if not _says_the_same(one, at.past.seen.get(site)) or not moved.isdisjoint(one.servers)
         }
         operations: list[commands.Operation] = [
             commands.put(keys.seen(site), entries.encode(one)) for site, one in changed.items()
