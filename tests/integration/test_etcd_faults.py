@@ -270,6 +270,39 @@ async def test_a_watcher_that_never_reads_disturbs_nobody(store: port.Store) -> 
     reading.close()
 
 
+async def test_a_wait_that_is_given_up_loses_nothing(store: port.Store) -> None:
+    watch = store.watch(b"/w/")
+    await watch.next()
+    for number in range(4):
+        await store.commit(
+            commands.Txn(
+                success=tuple(commands.put(b"/w/%d%d" % (number, n), bytes(400_000)) for n in range(3))
+            )
+        )
+    found: list[bytes] = []
+    patience = 0.001
+    async with asyncio.timeout(30):
+        while len(found) < 12:
+            try:
+                batch = await asyncio.wait_for(watch.next(), patience)
+            except TimeoutError:
+                patience *= 1.3
+                continue
+            assert batch.reset is None
+            found += [event.item.key for event in batch.events]
+    assert found == [b"/w/%d%d" % (number, n) for number in range(4) for n in range(3)]
+    watch.close()
+
+
+async def test_a_watch_of_a_history_that_was_replaced_ends(three: etcdcluster.Cluster) -> None:
+    async with await three.store("/ends") as old, await three.store("/ends") as new:
+        watch = old.watch(b"/w/")
+        await watch.next()
+        await new.take_place([])
+        with pytest.raises(errors.NoQuorumError, match="has ended"):
+            await asyncio.wait_for(watch.next(), 20)
+
+
 async def test_values_over_the_bound_travel_in_pieces_and_leave_with_their_keys(
     three: etcdcluster.Cluster, store: port.Store
 ) -> None:

@@ -13,6 +13,9 @@ from coordinator.store.backends.etcd import access, members, messages, refusals
 
 CALL_S: Final = 1.8  # all of one call: that there is no quorum is to be told within two seconds
 TURN_S: Final = 0.8  # of one member where there are others
+BYTES_A_SECOND: Final = (
+    1024 * 1024
+)  # a large request is given as long as a slow line and a slow disk need for it
 PAUSE_S: Final = 0.05
 _LEADER: Final = "Grpc-Metadata-hasleader"
 
@@ -60,7 +63,7 @@ class Gateway:
         After a try without an answer, a refusal of the kind `done` raises `DoneBeforeError`.
         """
         body = messages.encode(message)
-        call = _Call(self, sending, self.clock.monotonic() + CALL_S)
+        call = _Call(self, sending, len(body) / BYTES_A_SECOND)
         call.done = done
         while True:
             if self.over is not None:
@@ -108,7 +111,7 @@ class Gateway:
 
     async def local(self, member: members.Member, path: str, message: messages.Message, answer: type[A]) -> A:
         """One request to this very member, which may know no majority. Raises what `members.ask` raises."""
-        call = _Call(self, Sending.READ, self.clock.monotonic() + CALL_S)
+        call = _Call(self, Sending.READ)
         headers = await self.headers(call, member)
         headers.pop(_LEADER)
         body = messages.encode(message)
@@ -128,7 +131,7 @@ class Gateway:
 
     async def stream_headers(self, member: members.Member) -> dict[str, str]:
         """Of a watch. Raises what `members.ask` raises."""
-        return await self.headers(_Call(self, Sending.READ, self.clock.monotonic() + CALL_S), member)
+        return await self.headers(_Call(self, Sending.READ), member)
 
     async def _login(self, call: "_Call", member: members.Member) -> str:
         body = messages.encode({"name": self.access.user, "password": self.access.password})
@@ -148,10 +151,11 @@ class Gateway:
 class _Call:
     """One call's patience, and what it has learnt."""
 
-    def __init__(self, gateway: Gateway, sending: Sending, until: float) -> None:
+    def __init__(self, gateway: Gateway, sending: Sending, more_s: float = 0.0) -> None:
         self._gateway = gateway
         self._sending = sending
-        self._until = until
+        self._more_s = more_s
+        self._until = gateway.clock.monotonic() + CALL_S + more_s
         self.last: errors.TiercastError = errors.NoQuorumError("etcd was not asked")
         self.sent = False
         self.doubt = False
@@ -162,7 +166,7 @@ class _Call:
     @property
     def turn_s(self) -> float:
         left = max(0.05, self.left_s)
-        return left if len(self._gateway.members) == 1 else min(left, TURN_S)
+        return left if len(self._gateway.members) == 1 else min(left, TURN_S + self._more_s)
 
     @property
     def left_s(self) -> float:

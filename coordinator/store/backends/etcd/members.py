@@ -95,12 +95,21 @@ class Members:
         headers: dict[str, str],
         limit_s: float,
     ) -> A:
-        """One request, sent once. Raises `NotSentError`, `UnansweredError`, `RefusedError` of this module."""
+        """One request, sent once; `limit_s` is how long it may be silent.
+
+        Raises `NotSentError`, `UnansweredError`, `RefusedError` of this module.
+        """
+        now = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as patience:
                 response = await self.post(member, path, body, headers, connect_s=limit_s)
                 async with response:
-                    data = await response.read()
+                    data = bytearray()
+                    async for part in response.content.iter_any():
+                        data += part
+                        patience.reschedule(
+                            now() + limit_s
+                        )  # a long answer over a slow line is one all the same
         except TimeoutError:
             raise UnansweredError(_silent(member, limit_s)) from None
         except aiohttp.ClientError as wrong:
@@ -173,7 +182,7 @@ class Members:
             await self._session.close()
 
 
-def _decoded(member: Member, status: int, data: bytes, answer: type[A]) -> A:
+def _decoded(member: Member, status: int, data: bytearray, answer: type[A]) -> A:
     try:
         if status == 200:
             return msgspec.json.decode(data, type=answer, strict=False)

@@ -14,7 +14,7 @@ import msgspec
 
 from coordinator import errors
 from coordinator.store import commands, port
-from coordinator.store.backends.etcd import gateway, keeping, members, messages
+from coordinator.store.backends.etcd import gateway, keeping, keys, members, messages
 
 IDLE_S: Final = 2.0  # a frozen member's stream is as silent as one without changes: then it is looked at
 LOOK_S: Final = 1.0
@@ -68,7 +68,9 @@ class EtcdWatch:
                 raise _ended() from None
             waiting.cancel()
             raise
-        except errors.NeedsRecoveryError as wrong:
+        except errors.NoQuorumError:
+            raise
+        except errors.TiercastError as wrong:
             raise errors.NoQuorumError(wrong.message, hint=wrong.hint) from wrong
         finally:
             self._waiting = None
@@ -109,7 +111,7 @@ class EtcdWatch:
                     self._drop()
                     self._whole = True
                 elif events:
-                    return await self._batch(at, events)
+                    return await self._batched(at, events)
             except _LOST:
                 self._drop()
                 await asyncio.sleep(AGAIN_S)
@@ -121,6 +123,14 @@ class EtcdWatch:
         found = await at.reader.scan(at.reader.of_prefix(self._prefix))
         self._whole, self._seen = False, found.revision
         return port.Batch(found.revision, reset=found)
+
+    async def _batched(self, at: keeping.Opened, changes: list[messages.Change]) -> port.Batch:
+        """Whoever gives up meanwhile has not seen them: the stream begins again behind what was."""
+        try:
+            return await self._batch(at, changes)
+        except BaseException:
+            self._drop()
+            raise
 
     async def _batch(self, at: keeping.Opened, changes: list[messages.Change]) -> port.Batch:
         made = []
@@ -136,7 +146,9 @@ class EtcdWatch:
     async def _opened(self, at: keeping.Opened) -> "_Stream":
         """Behind a read that a majority has answered: a cluster that lost what was seen is not watched as if nothing were."""
         root, through = at.root, self._owner.gateway
-        await through.call(messages.RANGE, {"key": root.all, "count_only": True}, messages.Range)
+        guard = await through.call(messages.RANGE, {"key": keys.guard(at.ours.prefix)}, messages.Range)
+        if not guard.kvs or guard.kvs[0].mod_revision != at.ours.guard_revision:
+            raise errors.NeedsRecoveryError("the watched history has ended: another one took its place")
         member = through.members.now
         if not member.known:
             await through.members.look(member, LOOK_S)
