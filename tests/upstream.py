@@ -6,7 +6,7 @@ import msgspec
 
 from coordinator import names
 from coordinator.tiers import requests, requests_joining
-from tests import upstream_kv, upstream_looking, upstream_people
+from tests import upstream_kv, upstream_looking, upstream_people, upstream_preparing
 
 ACTIVE = names.Version(1, 42)
 DIGEST = "d" * 64
@@ -143,6 +143,7 @@ GOOD: dict[str, Any] = {
         "s-1", "PEM", "PEM", b"trust", b"admission", "cluster", (("c1", "10.1.0.11", 7401),)
     ),
     **upstream_kv.GOOD,
+    **upstream_preparing.GOOD,
     **upstream_looking.GOOD,
     requests.Verb.LINE_CREATE: requests_joining.LineMade(
         "0a1b2c3d4e5f",

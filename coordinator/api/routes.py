@@ -10,6 +10,7 @@ from coordinator.api import (
     routes_kv,
     routes_looking,
     routes_people,
+    routes_preparing,
     routing,
 )
 
@@ -19,6 +20,7 @@ ROUTES: tuple[routing.Route, ...] = (
     + routes_kv.ROUTES
     + routes_looking.ROUTES
     + routes_people.ROUTES
+    + routes_preparing.ROUTES
 )
 
 OPEN = {

@@ -17,6 +17,7 @@ from coordinator.cli import (
     findings,
     options,
     plans,
+    preparing,
     printing,
     rollouts,
     session,
@@ -112,6 +113,7 @@ def _document(read: reading.Reading) -> model.Document:
 @click.command()
 @click.argument("source", nargs=-1, metavar="FILES..., PLAN or ID")
 @click.option("--draft", default="", metavar="ID", help="Of `tiercast upload`.")
+@preparing.options
 @options.wait
 @options.timeout
 @options.if_revision
@@ -127,11 +129,16 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
     ID is a draft (d-7f3a) or an old revision (42).
     """
     shown = session.current()
+    ways = {way: bool(given.pop(way)) for way in ("prepare", "prepared", "withdrawn")}
+    preparing.chosen(**ways, source=bool(source or draft))
     choice = msgspec.convert(given, _Choice)
     _must_be_able_to_ask(shown, choice)
+    if ways["withdrawn"]:
+        return preparing.withdraw(shown)
+    asked = shown.client()
+    source = (str(preparing.number(asked)),) if ways["prepared"] else source
     saved = None if draft else plans.read(source)
     named = saved.source if saved else sources.named(source, draft)
-    asked = shown.client()
     base = None
     if saved is not None:
         base = saved.planned
@@ -151,7 +158,10 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
         "message": choice.message,
         "dry_run": choice.dry_run,
     }
-    return _Change(shown, asked, choice).carry_out(f"{client.CFG}/apply", request, named)
+    change = _Change(shown, asked, choice)
+    if ways["prepare"]:
+        return change.prepare(request, named)
+    return change.carry_out(f"{client.CFG}/apply", request, named)
 
 
 @click.command()
@@ -298,6 +308,22 @@ class _Change:
         if self._choice.level is waiting.Level.NONE:
             return self._without(answer, f"started: rollout {applied.rollout}")
         return self._awaited(answer, applied)
+
+    def prepare(self, request: dict[str, Any], named: sources.Named) -> int:
+        """Ship it, and wait until it is checked."""
+        ask = client.post(f"{client.CFG}/prepare", msgspec.json.encode(request), self._shown.random.token(16))
+        told = self._sent(ask, named).as_(preparing.Prepared)
+        if told.plan_text and (self._choice.dry_run or self._choice.yes):
+            self._shown.tell(told.plan_text)
+        if self._choice.dry_run:
+            self._shown.tell("dry run: nothing was changed")
+            return exits.Exit.OK
+        if told.unchanged:
+            self._shown.tell(f"unchanged: revision {told.version.revision} is this document already")
+            return exits.Exit.OK
+        self._shown.tell(f"revision {told.version.revision} is prepared; nothing of it runs")
+        waiter = preparing.Waiter(self._shown, self._asked, self._choice.form)
+        return waiter.wait(self._choice.level, self._choice.timeout)
 
     def _sent(self, ask: client.Ask, named: sources.Named) -> client.Answer:
         end = self._shown.clock.monotonic() + AGAIN_S

@@ -52,12 +52,13 @@ async def apply(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> re
         return repeated
     ready = await sources.prepared(at, asked.source)
     async with at.turn:
-        return await _wish(
-            at,
-            caller,
-            Wish(ready, asked.message, asked.if_revision, asked.if_generation, (asked.if_digest, asked.if_base_digest), asked.dry_run,
-                 request),
-        )  # fmt: skip
+        return await _wish(at, caller, wish(ready, asked, request))
+
+
+def wish(ready: sources.Prepared, asked: requests.Apply, request: str) -> Wish:
+    """What such a request means."""
+    digests = (asked.if_digest, asked.if_base_digest)
+    return Wish(ready, asked.message, asked.if_revision, asked.if_generation, digests, asked.dry_run, request)
 
 
 async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback) -> requests.Applied:
@@ -112,21 +113,27 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
     if repeated is not None:
         return repeated
     past, ready = at.past, wish.prepared
-    _check_base(past, wish)
-    made = await planning.plan(at, ready)
+    made = await permitted(at, wish)
     text = rendering.render_plan(made)
     warnings = (*_told(ready.warnings), *_warned(made), *_missing(past, ready.document))
     if made.verdict == "unchanged":
         return requests.Applied(
             past.version, ready.digest, past.rollout, unchanged=True, plan_text=text, warnings=warnings
         )
-    if made.verdict == "refused":
-        raise _refused(made)
     if wish.dry_run:
         return requests.Applied(past.version, ready.digest, "", False, text, warnings)
     await at.commit(await _change(at, caller, wish))
     new = at.past
     return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
+
+
+async def permitted(at: desk.Desk, wish: Wish) -> transition.Plan:
+    """The plan, where its base is the one that was meant and no rule refuses it. Raises `ConflictError`, `RefusedError`."""
+    _check_base(at.past, wish)
+    made = await planning.plan(at, wish.prepared)
+    if made.verdict == "refused":
+        raise _refused(made)
+    return made
 
 
 def _check_base(past: history.Past, wish: Wish) -> None:
@@ -201,15 +208,18 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change
         expanded=expanded,
         records=records,
         rollouts=rollouts,
+        prepared=None,
     )
+    forgotten, after = history.forget_unused(after, past.version.revision, revision)
     pruned, after = history.prune(after, frozenset(await planning.held(at)))
     operations: list[commands.Operation] = [
-        *await _body(at, ready),
+        *await body(at, ready),
         *_objects(past.content, content),
         *(commands.put(keys.rollout(one.id), entries.encode(one)) for one in (rollout, *overtaken)),
+        *forgotten,
         *pruned,
     ]
-    if ready.texts:
+    if ready.texts and _prepared(past, ready) is None:
         operations += pieces.split(keys.document(revision), msgspec.msgpack.encode(ready.texts))
     at.begun[rollout.id] = at.clock.monotonic()
     return desk.Change(
@@ -229,23 +239,14 @@ def _signed(
     past, ready = at.past, wish.prepared
     target, wall, held = past.content.target, at.clock.wall(), at.may_change()
     assert target is not None
-    version = names.Version(past.version.generation, max(past.records) + 1)
+    made = _prepared(past, ready) or record(at, caller, wish)
+    version = names.Version(past.version.generation, made.revision)
     rollout_id = names.RolloutId(f"r{version.revision}-{at.means.random.token(ROLLOUT_BYTES)}")
-    record = objects.Record(
-        version.generation,
-        version.revision,
-        past.content.digest,
-        ready.digest,
-        len(ready.body),
-        caller.name,
-        wish.message,
-        wall,
-    )
     pointer = objects.Pointer(version.revision, ready.digest)
     moved = objects.Target(version.generation, target.content.seq + 1, pointer, None, rollout_id, held.term)
     content = past.content.take_all(
         (
-            mirror.SignedRecord(at.sign(objects.Kind.RECORD, record), record),
+            mirror.SignedRecord(at.sign(objects.Kind.RECORD, made), made),
             mirror.SignedTarget(at.sign(objects.Kind.TARGET, moved), moved),
             *seats.signed(at, asking.seated(past.content, expanded)),
         )
@@ -265,6 +266,27 @@ def _signed(
     return content, rollout
 
 
+def _prepared(past: history.Past, ready: sources.Prepared) -> objects.Record | None:
+    """The record of what is prepared, where this is it: it keeps the number that it has."""
+    held = past.prepared
+    return held.record if held is not None and held.record.digest == ready.digest else None
+
+
+def record(at: desk.Desk, caller: desk.Caller, wish: Wish) -> objects.Record:
+    """Of the next revision."""
+    past, ready = at.past, wish.prepared
+    return objects.Record(
+        past.version.generation,
+        max(past.records) + 1,
+        past.content.digest,
+        ready.digest,
+        len(ready.body),
+        caller.name,
+        wish.message,
+        at.clock.wall(),
+    )
+
+
 def _objects(before: mirror.Content, after: mirror.Content) -> tuple[commands.Put, ...]:
     """Puts of all that differs."""
     assert after.target is not None
@@ -277,7 +299,7 @@ def _objects(before: mirror.Content, after: mirror.Content) -> tuple[commands.Pu
     )
 
 
-async def _body(at: desk.Desk, ready: sources.Prepared) -> tuple[commands.Put, ...]:
+async def body(at: desk.Desk, ready: sources.Prepared) -> tuple[commands.Put, ...]:
     """Pieces of the body, unless they are there: another compressor might cut them otherwise."""
     prefix = keys.body(ready.digest)
     there = await at.store.scan(prefix, limit=1)

@@ -17,7 +17,7 @@ from coordinator.config import expansion, model
 from coordinator.domains import gate, people
 from coordinator.propagation import asks, bodies, master, objects
 from coordinator.store import commands, port
-from coordinator.tiers import asking, entries, history, journal, keys, kv_space, office, standing
+from coordinator.tiers import asking, entries, history, journal, keys, kv_space, looks, office, standing
 from coordinator.trust import authority, passwords, signing
 
 _DETAIL_BYTES = 480  # with every other field at its longest an entry stays below limits.AUDIT_ENTRY_BYTES
@@ -122,6 +122,8 @@ class Desk:
         """The users' own keys; only with an office."""
         self._numbers = 0
         self._answers: dict[int, Callable[[str, bytes], None]] = {}
+        self.looks = looks.Looks()
+        """What servers said about the prepared revision."""
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -248,6 +250,8 @@ class Desk:
             self.shelf.keep(frozenset([past.content.digest, *(past.records[n].digest for n in newest)]))
         self.act(self.master.serve(self.served(), now))
         self.news.tell()
+        if past.prepared is not None:
+            self.shelf.add(past.prepared.record.digest, past.prepared.body)
 
     def publish_owed(self) -> None:
         """Whoever takes its own place away is answered first: its link ends by the publication."""

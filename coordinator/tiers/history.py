@@ -3,7 +3,7 @@
 Law: after a commit the value in memory is what reading the store anew would give.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +13,13 @@ from coordinator.propagation import mirror, objects
 from coordinator.store import commands, port
 from coordinator.tiers import entries, keys, pieces
 from coordinator.trust import signing
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A revision that is shipped and not active."""
+
+    record: objects.Record
+    body: bytes
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -31,6 +38,7 @@ class Past(msgspec.Struct, frozen=True):
     seen: Mapping[str, entries.SiteSeen]
     """By key of the site."""
     audit_next: int
+    prepared: Prepared | None = None
 
     @property
     def version(self) -> names.Version:
@@ -86,7 +94,21 @@ async def load(store: port.Store, cluster: names.ClusterId) -> Past | None:
         drafts=await _drafts(store),
         seen=await _seen(store),
         audit_next=0 if numbered is None else int(numbered.value),
+        prepared=await _prepared(store, content, keyring),
     )
+
+
+async def _prepared(store: port.Store, content: mirror.Content, keyring: signing.Keyring) -> Prepared | None:
+    pointer = None if content.target is None else content.target.content.prepared
+    if pointer is None:
+        return None
+    raw, found = await store.get(keys.record(pointer.revision)), await body(store, pointer.digest)
+    if raw is None or found is None:
+        raise errors.DamagedError(f"the store has no document of the prepared revision {pointer.revision}")
+    signed = mirror.verify(raw.value, keyring)
+    if not isinstance(signed, mirror.SignedRecord):
+        raise errors.DamagedError(f"the record of revision {pointer.revision} is none")
+    return Prepared(signed.content, found)
 
 
 def unloaded(content: mirror.Content, found: bytes | None) -> Past:
@@ -130,9 +152,21 @@ def prune(past: Past, held: frozenset[int]) -> tuple[tuple[commands.Operation, .
     """Forget all but the last `REVISIONS_KEPT` revisions and those in `held`, which some server still has."""
     newest = sorted(past.records)[-limits.REVISIONS_KEPT :]
     kept = held.union(newest)
-    gone = [revision for revision in past.records if revision not in kept]
+    return _without(past, [revision for revision in past.records if revision not in kept])
+
+
+def forget_unused(after: Past, active: int, new: int) -> tuple[tuple[commands.Operation, ...], Past]:
+    """Forget what was prepared upon `active` and never became active itself, now that `new`, a greater number, is given.
+
+    It is no document that any server may have, and since it was the greatest until now, its number is not used again.
+    """
+    return _without(after, [revision for revision in after.records if revision > active and revision != new])
+
+
+def _without(past: Past, gone: Sequence[int]) -> tuple[tuple[commands.Operation, ...], Past]:
     if not gone:
         return (), past
+    kept = past.records.keys() - set(gone)
     records = {revision: record for revision, record in past.records.items() if revision in kept}
     digests = {record.digest for record in records.values()}
     operations: list[commands.Operation] = []

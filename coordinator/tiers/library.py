@@ -109,7 +109,7 @@ def _revision(at: desk.Desk, record: objects.Record) -> requests.RevisionView:
     version = names.Version(record.generation, record.revision)
     return requests.RevisionView(
         version=version,
-        state="active" if version == at.past.version else "superseded",
+        state=_state(at, version),
         digest=record.digest,
         size_bytes=record.size_bytes,
         author=record.author,
@@ -117,6 +117,16 @@ def _revision(at: desk.Desk, record: objects.Record) -> requests.RevisionView:
         issued=record.issued,
         outcome=rolling.outcome(at, record.revision),
     )
+
+
+def _state(at: desk.Desk, version: names.Version) -> str:
+    """In the words of a revision; one that was prepared and withdrawn is superseded by nothing newer yet."""
+    if version == at.past.version:
+        return "active"
+    prepared = at.past.prepared
+    if prepared is not None and prepared.record.revision == version.revision:
+        return "prepared"
+    return "withdrawn" if version > at.past.version else "superseded"
 
 
 async def show(at: desk.Desk, _caller: desk.Caller, asked: requests.Show) -> requests.Shown:

@@ -1,0 +1,218 @@
+"""Prepared revisions: shipped to every tier beside the active one, checked where they will run, activated by one small object.
+
+A document is judged and planned as for an apply, gets its number, and is named by the target as `prepared`; nothing runs.
+What each server found is asked of it, never remembered. Laws: the number given here is the one it is activated under, or
+is never used again; whoever is not asked or does not answer is named, never counted as holding it.
+"""
+
+from collections.abc import Mapping
+
+import anyio
+import msgspec
+
+from coordinator import errors, names
+from coordinator.config import rendering
+from coordinator.propagation import asks, mirror, objects
+from coordinator.store import commands
+from coordinator.tiers import (
+    applying,
+    asking,
+    desk,
+    history,
+    keys,
+    pieces,
+    repeating,
+    requests,
+    requests_preparing,
+    sources,
+)
+from coordinator.tiers import looks as looks_of
+
+AT_ONCE = 64  # asks over the links at a time; each is answered within `desk.ASK_S`
+LOOK_S = 1.0  # how old an answer may be that is told without asking again
+NAMED = 200  # servers in one view, those with trouble first
+
+
+async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests_preparing.Prepared:
+    """Ship a document without running it. Raises what `applying.apply` raises."""
+    request = repeating.digest(caller, asked)
+    ready = await sources.prepared(at, asked.source)
+    wish = applying.wish(ready, asked, request)
+    async with at.turn:
+        at.may_change()
+        past = at.past
+        if past.prepared is not None and past.prepared.record.digest == ready.digest:
+            return _told(at, past.prepared.record, "", unchanged=True)
+        made = await applying.permitted(at, wish)
+        text = rendering.render_plan(made)
+        if made.verdict == "unchanged" or wish.dry_run:
+            record = past.records[past.version.revision]
+            return _told(at, record, text, unchanged=True)
+        await at.commit(await _change(at, caller, wish))
+        assert at.past.prepared is not None
+        return _told(at, at.past.prepared.record, text, unchanged=False)
+
+
+async def withdraw(
+    at: desk.Desk, caller: desk.Caller, _asked: requests_preparing.Withdraw
+) -> requests_preparing.Withdrawn:
+    """Nothing is prepared any more; its number is never used. Raises `NotFoundError`, what a commit raises."""
+    async with at.turn:
+        held = at.may_change()
+        past = at.past
+        if past.prepared is None or past.content.target is None:
+            raise errors.NotFoundError("no revision is prepared")
+        revision = past.prepared.record.revision
+        target = past.content.target.content
+        moved = msgspec.structs.replace(target, seq=target.seq + 1, prepared=None, term=held.term)
+        content = past.content.take(mirror.SignedTarget(at.sign(objects.Kind.TARGET, moved), moved))
+        assert content.target is not None
+        await at.commit(
+            desk.Change(
+                (commands.put(keys.TARGET, content.target.raw),),
+                msgspec.structs.replace(past, content=content, prepared=None),
+                compare=(commands.compare_mod(keys.TARGET, past.target_mod),),
+                caller=caller,
+                detail=f"revision {revision} withdrawn",
+                publish=True,
+            )
+        )
+        return requests_preparing.Withdrawn(revision)
+
+
+async def look(
+    at: desk.Desk, _caller: desk.Caller, _asked: requests_preparing.Look
+) -> requests_preparing.PreparedView:
+    """How far it has come at every server, and what cannot work there. Raises `NotFoundError`."""
+    prepared = at.past.prepared
+    if prepared is None:
+        raise errors.NotFoundError("no revision is prepared", hint="tiercast apply --prepare FILES")
+    await _ask_all(at, prepared)
+    return _view(at, prepared)
+
+
+# --- the transaction --------------------------------------------------------------------------------------------------
+
+
+async def _change(at: desk.Desk, caller: desk.Caller, wish: applying.Wish) -> desk.Change:
+    past, ready, target = at.past, wish.prepared, at.past.content.target
+    assert target is not None
+    record = applying.record(at, caller, wish)
+    signed = mirror.SignedRecord(at.sign(objects.Kind.RECORD, record), record)
+    pointer = objects.Pointer(record.revision, ready.digest, len(ready.body))
+    term = at.may_change().term
+    moved = msgspec.structs.replace(target.content, seq=target.content.seq + 1, prepared=pointer, term=term)
+    content = past.content.take(mirror.SignedTarget(at.sign(objects.Kind.TARGET, moved), moved))
+    assert content.target is not None
+    after = msgspec.structs.replace(
+        past,
+        content=content,
+        prepared=history.Prepared(record, ready.body),
+        records={**past.records, record.revision: record},
+    )
+    forgotten, after = history.forget_unused(after, past.version.revision, record.revision)
+    operations: list[commands.Operation] = [
+        *forgotten,
+        *await applying.body(at, ready),
+        commands.put(keys.record(record.revision), signed.raw),
+        commands.put(keys.TARGET, content.target.raw),
+    ]
+    if ready.texts:
+        operations += pieces.split(keys.document(record.revision), msgspec.msgpack.encode(ready.texts))
+    return desk.Change(
+        tuple(operations),
+        after,
+        compare=(commands.compare_mod(keys.TARGET, past.target_mod),),
+        caller=caller,
+        detail=f"revision {record.revision} prepared: {wish.message}",
+        publish=True,
+    )
+
+
+def _told(
+    at: desk.Desk, record: objects.Record, text: str, *, unchanged: bool
+) -> requests_preparing.Prepared:
+    version = names.Version(record.generation, record.revision)
+    return requests_preparing.Prepared(version, record.digest, at.past.version, unchanged, text)
+
+
+# --- what servers say -------------------------------------------------------------------------------------------------
+
+
+async def _ask_all(at: desk.Desk, prepared: history.Prepared) -> None:
+    """Everybody who is linked and has not said that all is well; at most once in `LOOK_S`."""
+    looks, digest = at.looks, prepared.record.digest
+    async with looks.turn:
+        looks.of(digest)
+        now = at.clock.monotonic()
+        if now - looks.at < LOOK_S:
+            return
+        looks.at = now
+        todo = [server for server in _linked(at) if not _well(looks.said.get(server), digest)]
+        slots = anyio.CapacityLimiter(AT_ONCE)
+        with anyio.move_on_after(desk.ASK_S):
+            async with anyio.create_task_group() as tasks:
+                for server in todo:
+                    tasks.start_soon(_ask, at, looks, server, slots)
+
+
+async def _ask(
+    at: desk.Desk, looks: looks_of.Looks, server: names.ServerId, slots: anyio.CapacityLimiter
+) -> None:
+    async with slots:
+        code, data = await at.ask(server, asks.CHECK)
+    try:
+        looks.said[server] = code or msgspec.json.decode(data, type=looks_of.Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        looks.said[server] = "its answer cannot be read"
+
+
+def _everybody(at: desk.Desk) -> list[names.ServerId]:
+    return [server for server in at.master.convergence.asked if asking.enrolled(server)]
+
+
+def _linked(at: desk.Desk) -> list[names.ServerId]:
+    facts = at.master.convergence.facts
+    return [server for server in _everybody(at) if facts[server].links]
+
+
+def _well(said: looks_of.Answer | str | None, digest: str) -> bool:
+    return (
+        isinstance(said, looks_of.Answer)
+        and said.digest == digest
+        and said.stage == "held"
+        and not said.troubles
+    )
+
+
+def _view(at: desk.Desk, prepared: history.Prepared) -> requests_preparing.PreparedView:
+    digest, record = prepared.record.digest, prepared.record
+    linked = frozenset(_linked(at))
+    servers = [_server(at, server, linked, digest) for server in _everybody(at)]
+    counts: Mapping[str, int] = {
+        state: sum(one.state == state for one in servers) for state in requests_preparing.STATES
+    }
+    worst = sorted(servers, key=lambda one: (requests_preparing.STATES.index(one.state), one.server))
+    return requests_preparing.PreparedView(
+        version=names.Version(record.generation, record.revision),
+        digest=digest,
+        base=at.past.version,
+        counts=counts,
+        servers=tuple(worst[:NAMED]),
+        left_out=max(0, len(worst) - NAMED),
+    )
+
+
+def _server(
+    at: desk.Desk, server: names.ServerId, linked: frozenset[names.ServerId], digest: str
+) -> requests_preparing.Checked:
+    own = at.master.convergence.asked[server]
+    if server not in linked:
+        return requests_preparing.Checked(own.name, own.site, "absent")
+    said = at.looks.said.get(server)
+    if not isinstance(said, looks_of.Answer):
+        return requests_preparing.Checked(own.name, own.site, "silent", reason=said or "not asked yet")
+    if said.troubles:
+        return requests_preparing.Checked(own.name, own.site, "refused", said.troubles)
+    state = "held" if _well(said, digest) else "coming"
+    return requests_preparing.Checked(own.name, own.site, state)

@@ -1,0 +1,151 @@
+"""Prepared revisions at MIC: their number, what children are shown, what servers say, and how they end."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from coordinator import names
+from coordinator.config import model
+from coordinator.propagation import asks, objects
+from coordinator.tiers import keys, mic, requests, requests_preparing
+from tests import micworld
+
+pytestmark = pytest.mark.anyio
+V = requests.Verb
+
+
+def described(text: str) -> model.Document:
+    basic = micworld.basic()
+    sites = {name: msgspec.structs.replace(site, description=text) for name, site in basic.sites.items()}
+    return msgspec.structs.replace(basic, sites=sites)
+
+
+async def good(world: micworld.World, at: mic.Mic, verb: requests.Verb, asked: msgspec.Struct) -> Any:
+    code, answer = await world.ask(at, verb, asked)
+    assert code == "", answer
+    return answer
+
+
+def wanted(text: str, **rest: Any) -> requests.Apply:
+    return requests.Apply(source=requests.Source(files=(micworld.file(described(text)),)), **rest)
+
+
+def shown(at: mic.Mic) -> objects.Target:
+    target = at.at.past.content.target
+    assert target is not None
+    return target.content
+
+
+def checked(digest: str, stage: str, *troubles: tuple[str, str]) -> bytes:
+    told = [{"role": role, "code": "port", "message": message} for role, message in troubles]
+    return json.dumps({"revision": 2, "digest": digest, "stage": stage, "troubles": told}).encode()
+
+
+async def test_it_is_shown_beside_the_active_one_and_becomes_active_under_its_own_number() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        told = await good(world, at, V.PREPARE, wanted("one", message="why"))
+        assert (told["version"], told["unchanged"]) == ([1, 2], False)
+        target = shown(at)
+        assert target.version == names.Version(1, 1)
+        assert target.prepared is not None
+        assert (target.prepared.revision, target.prepared.digest) == (2, told["digest"])
+        assert at.at.shelf.get(told["digest"]) is not None
+        again = await good(world, at, V.PREPARE, wanted("one"))
+        assert again["unchanged"]
+        source = requests.Source(revision=2)
+        applied = await good(world, at, V.APPLY, requests.Apply(source=source))
+        assert applied["version"] == [1, 2]
+        assert shown(at).prepared is None
+        assert at.at.past.records[2].message == "why"
+
+
+async def test_the_next_mic_finds_it_in_the_store_as_it_was() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        told = await good(world, at, V.PREPARE, wanted("one"))
+    async with world.running() as (at, _tree):
+        history = await good(world, at, V.HISTORY, requests.History())
+        assert [one["state"] for one in history["revisions"]] == ["prepared", "active"]
+        assert at.at.shelf.get(told["digest"]) is not None
+        applied = await good(world, at, V.APPLY, wanted("one"))
+        assert (applied["version"], applied["digest"]) == ([1, 2], told["digest"])
+
+
+async def test_another_apply_overtakes_it_and_its_number_is_never_used() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        told = await good(world, at, V.PREPARE, wanted("one"))
+        applied = await good(world, at, V.APPLY, wanted("other"))
+        assert applied["version"] == [1, 3]
+        assert shown(at).prepared is None
+        assert sorted(at.at.past.records) == [1, 3]
+        assert (await world.store.scan(keys.body(told["digest"]))).items == ()
+        assert await world.store.get(keys.record(2)) is None
+
+
+async def test_withdrawn_it_is_gone_and_its_number_is_never_used() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        told = await good(world, at, V.PREPARE, wanted("one"))
+        assert (await good(world, at, V.WITHDRAW, requests_preparing.Withdraw()))["revision"] == 2
+        assert shown(at).prepared is None
+        code, _answer = await world.ask(at, V.WITHDRAW, requests_preparing.Withdraw())
+        assert code == "not_found"
+        again = await good(world, at, V.PREPARE, wanted("one"))
+        assert (again["version"], again["digest"]) == ([1, 3], told["digest"])
+        assert (await world.store.scan(keys.body(told["digest"]))).items != ()
+        assert sorted(at.at.past.records) == [1, 3]
+        applied = await good(world, at, V.APPLY, wanted("one"))
+        assert applied["version"] == [1, 3]
+
+
+async def test_the_active_document_and_a_rehearsal_prepare_nothing() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        source = requests.Source(files=(micworld.file(micworld.basic()),))
+        assert (await good(world, at, V.PREPARE, requests.Apply(source=source)))["unchanged"]
+        assert (await good(world, at, V.PREPARE, wanted("one", dry_run=True)))["plan_text"]
+        assert shown(at).prepared is None
+        code, _answer = await world.ask(at, V.PREPARED, requests_preparing.Look())
+        assert code == "not_found"
+
+
+async def test_a_stale_base_is_refused() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        code, _answer = await world.ask(at, V.PREPARE, wanted("one", if_revision=7))
+        assert code == "conflict"
+
+
+async def test_what_every_server_found_is_told_the_worst_first_and_the_absent_by_name() -> None:
+    world = micworld.World()
+    async with world.running() as (at, tree):
+        told = await good(world, at, V.PREPARE, wanted("one"))
+        view = await good(world, at, V.PREPARED, requests_preparing.Look())
+        assert [(one["server"], one["state"]) for one in view["servers"]] == [("c1", "absent")]
+        tree.connect(micworld.FIRST)
+        tree.answers[asks.CHECK] = ("", checked(told["digest"], "coming"))
+        assert await seen(world, at) == [("c1", "coming", [])]
+        tree.answers[asks.CHECK] = ("", checked(told["digest"], "held", ("ws1", "in use")))
+        assert await seen(world, at) == [("c1", "refused", ["in use"])]
+        tree.answers[asks.CHECK] = ("unreachable", b"")
+        assert await seen(world, at) == [("c1", "silent", [])]
+        tree.answers[asks.CHECK] = ("", b"junk")
+        assert await seen(world, at) == [("c1", "silent", [])]
+        tree.answers[asks.CHECK] = ("", checked("0" * 64, "held"))
+        assert await seen(world, at) == [("c1", "coming", [])], "what it holds is another one"
+        tree.answers[asks.CHECK] = ("", checked(told["digest"], "held"))
+        assert await seen(world, at) == [("c1", "held", [])]
+
+
+async def seen(world: micworld.World, at: mic.Mic) -> list[tuple[str, str, list[str]]]:
+    world.clock.now += 2.0
+    view = await good(world, at, V.PREPARED, requests_preparing.Look())
+    assert sum(view["counts"].values()) == len(view["servers"]) + view["left_out"]
+    return [
+        (one["server"], one["state"], [trouble["message"] for trouble in one["troubles"]])
+        for one in view["servers"]
+    ]
