@@ -175,6 +175,10 @@ class _Front:
 
 async def _given(route: routing.Route, request: web.Request) -> forms.Given:
     query = {key: request.query.getall(key) for key in request.query}
+    if (request.charset or "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise forms.MediaTypeError(
+            f"charset not read here (got {str(request.charset)[:40]!r})", hint="send UTF-8"
+        )
     return forms.Given(
         path=dict(request.match_info),
         query=forms.known_query(query, route.query),

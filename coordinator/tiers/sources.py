@@ -3,6 +3,7 @@
 Large texts are read in a child process: a megabyte of YAML takes seconds, and heartbeats cannot wait for it.
 """
 
+import collections
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio.to_process
@@ -13,6 +14,8 @@ from coordinator import errors, names, role
 from coordinator.config import findings, model, reading, rendering, validation
 from coordinator.tiers import desk, entries, keys, pieces, requests
 
+FILES = 1_000  # one per site
+NAME_CHARACTERS = 1_024  # a path, as the command line calls it
 INLINE_BYTES = 64 * 1024  # about 50 ms of YAML; starting a child process takes longer
 
 
@@ -62,11 +65,31 @@ def judged(files: Sequence[tuple[str, bytes]], catalogues: Callable[[], role.Cat
 
 
 async def read(at: desk.Desk, files: Sequence[requests.File]) -> reading.Reading:
-    """The files, judged by all static rules."""
+    """The files, judged by all static rules. Raises `UsageError` where their names cannot be told apart, or shown."""
+    _check_names([file.name for file in files])
     data = tuple((file.name, file.text.encode(errors="surrogatepass")) for file in files)
     if sum(len(one) for _, one in data) < INLINE_BYTES:
         return judged(data, lambda: at.catalogue)
     return await anyio.to_process.run_sync(judged, data, at.means.catalogues, cancellable=True)
+
+
+def _check_names(called: Sequence[str]) -> None:
+    """By its name a file is kept and its findings are told."""
+    if len(called) > FILES:
+        raise errors.UsageError(
+            f"too many files (got {len(called)}, have at most {FILES})", hint="put several into one"
+        )
+    twice = next((name for name, count in collections.Counter(called).items() if count > 1), None)
+    if twice is not None:
+        raise errors.UsageError(f"two files are called {twice[:80]!r}", hint="give each a name of its own")
+    odd = next(
+        (name for name in called if not name.isprintable() or not 0 < len(name) <= NAME_CHARACTERS), None
+    )
+    if odd is not None:
+        raise errors.UsageError(
+            f"a file cannot be called that (got {odd[:80]!r})",
+            hint=f"1 to {NAME_CHARACTERS} characters that can be printed",
+        )
 
 
 async def prepared(at: desk.Desk, source: requests.Source) -> Prepared:

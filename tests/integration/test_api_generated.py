@@ -170,6 +170,7 @@ BOMBS: dict[str, tuple[bytes, str, int, str]] = {
     "utf-16": ("schema: tiercast/1\n".encode("utf-16"), "application/yaml", 400, "syntax"),
     "latin-1": (b"schema: \xe4\n", "application/yaml", 400, "syntax"),
     "nothing": (b"", "application/yaml", 422, "invalid"),
+    "another charset": (b"schema: tiercast/1\n", "application/yaml; charset=utf-16", 415, "media_type"),
     "another media type": (b"schema: tiercast/1\n", "text/html", 415, "media_type"),
     "no media type": (b"schema: tiercast/1\n", "", 415, "media_type"),
     "a form": (b"a=b", "application/x-www-form-urlencoded", 415, "media_type"),
@@ -187,6 +188,27 @@ def test_a_hostile_document_is_refused_with_code_and_hint_and_leaves_nothing(
     assert (got, told.code) == (status, code)
     assert told.hint or all(one.message for one in told.errors)
     assert (len(running.served.at.past.drafts), running.served.at.past.version) == before
+
+
+FILE = {"name": "a.yaml", "text": "schema: tiercast/1\n"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [FILE, {**FILE, "text": "general: {master_domain: acme}\n"}],
+        [{**FILE, "name": ""}],
+        [{**FILE, "name": "a\r\nX-Evil: 1"}],
+        [{**FILE, "name": "x" * 2_000}],
+        [{**FILE, "name": f"{n}.yaml"} for n in range(1_001)],
+    ],
+    ids=["twice", "none", "lines", "long", "many"],
+)
+def test_files_that_cannot_be_told_apart_or_shown_are_refused(files: list[Any], running: Running) -> None:
+    """Of two with one name the first would have been lost without a word."""
+    for path, body in (("revisions", {"files": files}), ("plan", {"source": {"files": files}})):
+        got, told = running.post(f"{CFG}/{path}", msgspec.json.encode(body), kind="application/json")
+        assert (got, told.code, bool(told.hint)) == (400, "usage", True)
 
 
 def test_findings_come_with_their_line_and_a_near_name(running: Running) -> None:
