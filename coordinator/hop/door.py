@@ -123,13 +123,12 @@ class Door:
                 code, data = await self._ask(joining.encode(joining.Carried(source, body)))
                 writer.write(joining.framed(joining.Answer(code, data)))
                 await writer.drain()
-        finally:
-            writer.close()
-            try:
-                async with asyncio.timeout(limits.HELLO_S):
-                    await writer.wait_closed()
-            except (OSError, TimeoutError):
-                writer.transport.abort()
+            async with asyncio.timeout(limits.HELLO_S):
+                writer.close()
+                await writer.wait_closed()
+        except BaseException:  # whoever stops this listener does not wait for a stranger
+            writer.transport.abort()
+            raise
 
 
 async def _preface(connected: socket.socket) -> None:

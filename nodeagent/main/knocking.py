@@ -120,7 +120,7 @@ class Knock:
         try:
             return joinlines.vouched(pin, self.greeting.roots, self._talk.certificate())
         except errors.IdentityError as wrong:
-            hint = "was the line copied from another system, or does somebody else listen there?"
+            hint = "is the line of another system, or older than this one's CA? or does somebody else listen there?"
             raise errors.IdentityError(f"{self.at}: {wrong.message}", hint=hint) from wrong
 
     def ask(self, request: joining.Request) -> joining.Answer:

@@ -272,6 +272,30 @@ def test_no_more_than_so_many_are_inside_at_once_however_many_sources_they_have(
     anyio.run(main)
 
 
+def test_a_listener_that_stops_does_not_wait_for_whoever_waits_for_mic() -> None:
+    async def main() -> None:
+        told: list[str] = []
+
+        def come(stage: Stage) -> None:
+            try:
+                stage.knock()
+            except errors.UnreachableError as problem:
+                told.append(problem.message)
+
+        async with anyio.create_task_group() as tasks:
+            async with standing() as stage:
+                stage.wait = anyio.Event()
+                tasks.start_soon(anyio.to_thread.run_sync, come, stage)
+                with anyio.fail_after(CLOSED_S):
+                    while not stage.heard:  # noqa: ASYNC110 it comes in another thread
+                        await anyio.sleep(0.01)
+                begun = anyio.current_time()
+            assert anyio.current_time() - begun < CLOSED_S
+        assert len(told) == 1
+
+    anyio.run(main)
+
+
 def test_sources_are_bounded_and_an_ipv6_network_is_one() -> None:
     sources = door.Sources(Slow())
     for number in range(3 * door.SOURCES):

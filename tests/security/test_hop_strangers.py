@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 import pytest
 
 from coordinator import limits, names
-from coordinator.hop import credentials, dial, driver, link
+from coordinator.hop import credentials, dial, door, driver, link
 from coordinator.host import clock
 from coordinator.propagation import asks, messages, objects, wire
 from coordinator.trust import authority, certificates, tls
@@ -71,8 +71,12 @@ class Stage:
             ADDRESS,
         )
         self.driver = driver.Driver(machine, ground, self._perform)
+        self.door = door.Door(lambda: door.Shown(own), self._join, clock.SystemClock())
         self.port = 0
         self.parent = cluster.sid(name)
+
+    async def _join(self, _carried: bytes) -> tuple[str, bytes]:
+        raise AssertionError("nobody here knows how to ask")
 
     def _perform(self, output: object) -> None:
         if isinstance(output, asks.Asked):
@@ -109,7 +113,7 @@ async def standing(made: cluster.Cluster, kind: str) -> AsyncIterator[Stage]:
     makers: dict[str, Callable[[], cluster.Machine]] = {"mic": made.mic, "ic": made.ic, "shell": made.shell}
     machine = makers[kind]()
     stage = Stage(made, machine, "c1" if kind == "mic" else "n1")
-    stage.port = (await stage.driver.listen(ADDRESS, 0)).port
+    stage.port = (await stage.driver.listen(ADDRESS, 0, stage.door)).port
     stage.driver.start()
     try:
         yield stage
