@@ -406,10 +406,13 @@ async def test_two_systems_never_share_a_prefix(three: etcdcluster.Cluster) -> N
 async def test_a_history_takes_the_place_of_another_in_one_moment(three: etcdcluster.Cluster) -> None:
     async with await three.store("/place") as old, await three.store("/place") as new:
         await old.commit(put(b"/k", b"old"))
+        lease = await old.grant(60)
         items = [port.KeyValue(b"/%d" % n, bytes(50_000), 1, 1, 1) for n in range(40)]
         assert await new.take_place(items)
         assert (await new.scan(b"")).items[0].key == b"/0"
         with pytest.raises(errors.RefusedError, match="another history"):
             await old.commit(put(b"/k", b"never"))
+        with pytest.raises(errors.RefusedError, match="another history"):
+            await old.keep_alive(lease)
         assert (await old.status()).sealed
         assert not (await new.status()).sealed

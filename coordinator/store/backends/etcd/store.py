@@ -201,10 +201,14 @@ class EtcdStore:
         return lease
 
     async def keep_alive(self, lease: int) -> None:
+        """Raises `RefusedError` too, where another history has taken the place of the one that the lease is for."""
+        at = await self.connected()
         asked = {"ID": lease}
         kept = await self.gateway.call(messages.KEEP_ALIVE, asked, messages.Kept)
         if kept.result.TTL <= 0:
             raise errors.NotFoundError("there is no such lease")
+        guard = await self.gateway.call(messages.RANGE, {"key": keys.guard(at.ours.prefix)}, messages.Range)
+        transactions.check_guard(guard.kvs, at.ours)
 
     async def revoke(self, lease: int) -> None:
         await self._sure()

@@ -213,18 +213,22 @@ def outcome(
 def known(answer: messages.Txn, ours: Ours) -> port.TxnResult:
     """Why it was not done. Raises `RefusedError`, `UnknownOutcomeError`."""
     found = [one.response_range.kvs for one in answer.responses if one.response_range is not None]
-    guard = found[0]
-    if not guard or guard[0].mod_revision != ours.guard_revision:
-        raise errors.RefusedError(
-            f"the keys below {ours.prefix} belong to another history of the store now",
-            hint="it was recovered or begun anew from elsewhere; restart this MIC if it is to follow",
-        )
+    check_guard(found[0], ours)
     session, record = found[1], found[2]
     if record:
         return port.TxnResult(record[0].value == DONE, record[0].mod_revision, repeated=True)
     if not session:
         raise errors.UnknownOutcomeError("the session was forgotten")
     raise errors.UnknownOutcomeError("the outcome of this request was forgotten")
+
+
+def check_guard(guard: Sequence[messages.Item], ours: Ours) -> None:
+    """Raises `RefusedError` where it is not the one that was found at the opening."""
+    if not guard or guard[0].mod_revision != ours.guard_revision:
+        raise errors.RefusedError(
+            f"the keys below {ours.prefix} belong to another history of the store now",
+            hint="it was recovered or begun anew from elsewhere; restart this MIC if it is to follow",
+        )
 
 
 def _operations(answer: messages.Txn, txn: commands.Txn, count: int) -> tuple[messages.Done, ...]:
