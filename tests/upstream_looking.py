@@ -30,6 +30,9 @@ EVENTS = (
     ),
 )  # fmt: skip
 GOOD: dict[str, Any] = {
+    requests.Verb.DRAFTS: requests_looking.DraftsView(
+        (requests.DraftView("d-7f3a", False, "d" * 64, 2048, "admin", "try", 1_700_000_000.0),)
+    ),
     requests.Verb.SERVERS: requests_looking.ServersView(ACTIVE, (N1, N2, SPARE), ""),
     requests.Verb.NODES: requests_looking.NodesView(
         ACTIVE,

@@ -12,6 +12,10 @@ LIMIT = 500
 CURSOR_CHARACTERS = 400  # a site, a server and a node with its separators
 
 
+def drafts(_given: forms.Given) -> requests_looking.Drafts:
+    return requests_looking.Drafts()
+
+
 def servers(given: forms.Given) -> requests_looking.Servers:
     return requests_looking.Servers(
         site=given.query.get("site", ""),

@@ -8,6 +8,17 @@ _PAGE = ("after", "limit")
 ROUTES = (
     routing.Route(
         method="GET",
+        path=f"{routing.CFG}/drafts",
+        verb=requests.Verb.DRAFTS,
+        build=forms_looking.drafts,
+        takes=requests_looking.Drafts,
+        gives=requests_looking.DraftsView,
+        permission=routing.Permission.VIEWER,
+        summary="Drafts that are kept, newest first.",
+        keeps=True,
+    ),
+    routing.Route(
+        method="GET",
         path=f"{routing.CFG}/servers",
         verb=requests.Verb.SERVERS,
         build=forms_looking.servers,

@@ -14,6 +14,10 @@ class Page(msgspec.Struct, frozen=True):
     next: str = ""
 
 
+class Drafts(msgspec.Struct, frozen=True):
+    drafts: tuple[answers.DraftView, ...]
+
+
 class Servers(Page, frozen=True, kw_only=True):
     servers: tuple[answers.ServerView, ...] = ()
 

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 
 import click
 
-from coordinator.cli import answers, client, completing, exits, options, printing, session
+from coordinator.cli import answers, answers_looking, client, completing, exits, options, printing, session
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="At most so many.")
 @click.option("--before", type=click.IntRange(min=1), default=None, metavar="N", help="Revisions below N.")
+@click.option("--drafts", is_flag=True, help="What was uploaded and is no revision, instead.")
 @options.system
 @printing.output("table", "wide", "json", "yaml", "name")
-def history(limit: int, before: int | None, form: str) -> int:
+def history(limit: int, before: int | None, form: str, *, drafts: bool) -> int:
     """Revisions, newest first."""
     shown = session.current()
+    if drafts:
+        return _drafts(shown, form)
     query = {"limit": limit, "before": before or 0}
     answer = shown.client().call(client.Ask(path=f"{client.CFG}/revisions?{urllib.parse.urlencode(query)}"))
     view = answer.as_(answers.HistoryView)
@@ -30,6 +33,33 @@ def history(limit: int, before: int | None, form: str) -> int:
         shown.say_coloured(printing.painted(shown, printing.table(head, rows), 1))
         if view.next:
             shown.tell(f"more: tiercast history --before {view.next}")
+    return exits.Exit.OK
+
+
+def _drafts(shown: session.Session, form: str) -> int:
+    answer = shown.client().call(client.Ask(path=f"{client.CFG}/drafts"))
+    view = answer.as_(answers_looking.Drafts)
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+    elif form == "name":
+        shown.say("\n".join(one.draft for one in view.drafts))
+    else:
+        rows = [
+            (
+                one.draft,
+                "valid" if one.valid else "invalid",
+                printing.moment(one.saved),
+                one.author,
+                one.digest if form == "wide" else printing.short(one.digest),
+                printing.size(one.size_bytes),
+                one.message,
+            )
+            for one in view.drafts
+        ]
+        shown.say_coloured(
+            printing.table(("DRAFT", "STATE", "SAVED", "AUTHOR", "DIGEST", "SIZE", "MESSAGE"), rows)
+        )
     return exits.Exit.OK
 
 

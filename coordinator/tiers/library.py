@@ -14,6 +14,7 @@ from coordinator.tiers import (
     pieces,
     repeating,
     requests,
+    requests_looking,
     rolling,
     sources,
     waiting,
@@ -127,6 +128,14 @@ def _state(at: desk.Desk, version: names.Version) -> str:
     if prepared is not None and prepared.record.revision == version.revision:
         return "prepared"
     return "withdrawn" if version > at.past.version else "superseded"
+
+
+async def drafts(
+    at: desk.Desk, _caller: desk.Caller, _asked: requests_looking.Drafts
+) -> requests_looking.DraftsView:
+    """Newest first, at most `DRAFTS_KEPT`."""
+    newest = sorted(at.past.drafts.values(), key=lambda one: (-one.saved, one.id))
+    return requests_looking.DraftsView(tuple(_draft(one) for one in newest))
 
 
 async def show(at: desk.Desk, _caller: desk.Caller, asked: requests.Show) -> requests.Shown:

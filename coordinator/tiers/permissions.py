@@ -73,6 +73,7 @@ ROWS: Mapping[requests.Verb, Row] = {
     _V.LINE_REVOKE: Row(_R.ADMINISTRATOR, mutates=True),
     _V.ACCEPT: Row(_R.ADMINISTRATOR, mutates=True),
     _V.EXPEL: Row(_R.ADMINISTRATOR, mutates=True),
+    _V.DRAFTS: Row(_R.VIEWER),
     _V.SERVERS: Row(_R.VIEWER),
     _V.NODES: Row(_R.VIEWER),
     _V.ROLES: Row(_R.VIEWER),

@@ -29,6 +29,7 @@ class Verb(enum.StrEnum):
     DESCRIBE = "cfg.describe"
     HISTORY = "cfg.history"
     SHOW = "cfg.show"
+    DRAFTS = "cfg.drafts"
     SERVERS = "cfg.servers"
     NODES = "cfg.nodes"
     ROLES = "cfg.roles"

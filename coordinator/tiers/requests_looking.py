@@ -13,6 +13,14 @@ from coordinator.tiers import requests
 Counts = Mapping[str, int]
 
 
+class Drafts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that are kept, newest first; there are never many."""
+
+
+class DraftsView(msgspec.Struct, frozen=True):
+    drafts: tuple[requests.DraftView, ...]
+
+
 class Servers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """By site and name, the parked ones last."""
 

@@ -86,6 +86,7 @@ VERBS: Mapping[requests.Verb, Verb] = {
     _V.LINE_REVOKE: _verb(requests_joining.RevokeLine, joining.revoke),
     _V.ACCEPT: _verb(requests_joining.Accept, joining.accept),
     _V.EXPEL: _verb(requests_joining.Expel, leaving.expel),
+    _V.DRAFTS: _verb(requests_looking.Drafts, library.drafts),
     _V.SERVERS: _verb(requests_looking.Servers, lists.servers),
     _V.NODES: _verb(requests_looking.Nodes, lists.nodes),
     _V.ROLES: _verb(requests_looking.Roles, lists.roles),

@@ -29,6 +29,7 @@ API_MATRIX: dict[tuple[str, str], routing.Permission] = {
     ("GET", "/api/admin/v1/cfg/revisions/{revision}"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/revisions/{revision}/document"): Permission.VIEWER,
     ("GET", "/api/admin/v1/whoami"): Permission.VIEWER,
+    ("GET", "/api/admin/v1/cfg/drafts"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/servers"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/nodes"): Permission.VIEWER,
     ("GET", "/api/admin/v1/cfg/roles"): Permission.VIEWER,

@@ -239,6 +239,8 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "describe-json": (["describe", "n2", "-o", "json"], "", nothing),
     "history": (["history"], "", nothing),
     "history-wide": (["history", "-o", "wide"], "", nothing),
+    "history-drafts": (["history", "--drafts"], "", nothing),
+    "history-drafts-json": (["history", "--drafts", "-o", "json"], "", nothing),
     "history-json": (["history", "-o", "json"], "", nothing),
     "history-name": (["history", "-o", "name"], "", nothing),
     "show": (["show", "active"], "", nothing),

@@ -340,6 +340,19 @@ async def test_a_draft_is_uploaded_once_however_often_it_is_sent() -> None:
     assert await world.ask(again, Verb.UPLOAD, what, request="key") == first
 
 
+async def test_drafts_are_listed_newest_first() -> None:
+    world = micworld.World()
+    served, _ = await world.open()
+    made = []
+    for number in range(3):
+        world.clock.now += 1
+        what = requests.Upload((micworld.file(builders.document()),), f"try {number}")
+        made.append((await asked(world, served, Verb.UPLOAD, what))["draft"])
+    listed = await asked(world, served, Verb.DRAFTS, LOOKING.Drafts())
+    assert [one["draft"] for one in listed["drafts"]] == made[::-1]
+    assert listed["drafts"][0]["message"] == "try 2"
+
+
 async def test_a_draft_keeps_its_text_beside_what_is_planned() -> None:
     world = micworld.World()
     served, _ = await world.open()
