@@ -19,7 +19,7 @@ import msgspec
 import pytest
 
 from coordinator.host import clock, contexts, disk, settings
-from coordinator.runtime import initialise
+from coordinator.runtime import initialise, store_socket
 from coordinator.trust import authority, joinlines, tls
 from nodeagent.main import local
 
@@ -45,6 +45,7 @@ class Server:
             self.context, "c1", f"https://{ADDRESS}:8443", self.made.ca_pem, self.made.token.text
         )
         self.process: subprocess.Popen[bytes] | None = None
+        self._keys: dict[str, list[bytes]] = {}
 
     def start(self) -> None:
         code = "from nodeagent.main.commands import server; server()"
@@ -79,6 +80,39 @@ class Server:
                 continue
         return sorted(set(found))
 
+    def remember(self, when: str) -> None:
+        """The private keys as they are now."""
+        root = disk.DirectoryDisk(self.layout.root)
+        held, own = authority.Authority.load(root), authority.Identity.load(root)
+        for name, pem in (("key of the server", own.key_pem), ("key of the CA", held.ca_key_pem)):
+            lines = pem.decode().strip().splitlines()[1:-1]
+            self._keys[f"{name} {when}"] = [lines[0].encode()[20:], base64.b64decode("".join(lines))[-60:]]
+        seed = held.signing_private
+        self._keys[f"signing key {when}"] = [
+            seed,
+            seed.hex().encode(),
+            base64.b64encode(seed).rstrip(b"="),
+            repr(seed).encode(),
+        ]
+
+    def change_all_keys(self) -> None:
+        """Another CA, another signing key, another key of the server, and the old ones gone."""
+        self.remember("before")
+        path = self.layout.socket(store_socket.NAME)
+        for verb in ("rotate-ca", "rotate-keys"):
+            store_socket.ask(path, store_socket.Ask(verb))
+        assert local.ask(self.layout, self.made.cluster, "renew", b"new key") == ("", b"")
+        until(lambda: self._rotated(path), "another key of the server, and nothing under way")
+        self.remember("after")
+        assert len({tuple(spellings) for spellings in self._keys.values()}) == len(self._keys)
+
+    def _rotated(self, path: str) -> bool:
+        answer = store_socket.ask(path, store_socket.Ask("rotation"))
+        assert answer is not None
+        assert answer.rotation is not None
+        renewed = (self.layout.root / authority.CURRENT_FILE).exists()
+        return renewed and (answer.rotation.roots, answer.rotation.keys) == (1, 1)
+
     def secrets(self) -> dict[str, list[bytes]]:
         """In every spelling that could slip out."""
         token = self.made.token.text
@@ -86,17 +120,7 @@ class Server:
             "token": [token.encode(), token.rpartition("_")[2].encode()],
             "a wrong token": [WRONG.encode()],
         }
-        for name in ("identity/server.key", "identity/authority/ca.key"):
-            lines = (self.layout.root / name).read_text().strip().splitlines()[1:-1]
-            found[name] = [lines[0].encode()[20:], base64.b64decode("".join(lines))[-60:]]
-        seed = (self.layout.root / "identity/authority/signing.key").read_bytes()
-        found["signing key"] = [
-            seed,
-            seed.hex().encode(),
-            base64.b64encode(seed).rstrip(b"="),
-            repr(seed).encode(),
-        ]
-        return found
+        return found | self._keys
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -134,6 +158,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         until(lambda: asked(made, made.made.token.text) == 200, "an answer over HTTPS")
         assert asked(made, WRONG) == 401
         assert asked(made, "") == 401
+        made.change_all_keys()
+        assert asked(made, made.made.token.text) == 200
         yield made
     finally:
         made.stop()
