@@ -14,7 +14,7 @@ import msgspec
 
 from coordinator import names
 from coordinator.propagation import convergence, messages
-from coordinator.tiers import desk, layout, requests, requests_looking, views
+from coordinator.tiers import desk, layout, requests, requests_looking, sight, views
 
 PAGE = 1_000
 READY = "ready"
@@ -51,16 +51,17 @@ def _page(
 
 
 async def servers(
-    at: desk.Desk, _caller: desk.Caller, asked: requests_looking.Servers
+    at: desk.Desk, caller: desk.Caller, asked: requests_looking.Servers
 ) -> requests_looking.ServersView:
-    """Everybody asked, then the parked ones."""
-    picture = at.master.convergence
+    """Everybody asked, then the parked ones; for people of another domain those of their sites."""
+    picture, seen = at.master.convergence, sight.sites(at, caller.person)
     found: list[tuple[str, names.ServerId | requests.ServerView]] = [
         (f"{one.site}/{one.name}", server)
         for server, one in picture.asked.items()
         if asked.site in {"", one.site} and not (asked.not_converged and views.good(at, server))
+        if seen is None or one.site in seen
     ]
-    if not asked.site and not asked.not_converged:
+    if not asked.site and not asked.not_converged and seen is None:
         found += [(f"{LAST}/{one.server}", one) for one in views.parked_views(at)]
     found.sort(key=_first)
     page, following = _page(found, _first, asked.after, asked.limit)
@@ -77,14 +78,14 @@ def _first(entry: tuple[str, object]) -> str:
 # --- nodes and roles --------------------------------------------------------------------------------------------------
 
 
-def _places(at: desk.Desk, site: str, server: str) -> list[_Place]:
-    """Servers of the active document that were asked for, by site and name."""
-    picture = at.master.convergence
+def _places(at: desk.Desk, caller: desk.Caller, site: str, server: str) -> list[_Place]:
+    """Servers of the active document that were asked for and that the caller sees, by site and name."""
+    picture, seen = at.master.convergence, sight.sites(at, caller.person)
     ids = {one.name: server_id for server_id, one in picture.asked.items()}
     return [
         _Place(one.site, one.server, picture.facts.get(ids[one.server]) if one.server in ids else None)
         for one in layout.of(at)
-        if site in {"", one.site} and server in {"", one.server}
+        if site in {"", one.site} and server in {"", one.server} and (seen is None or one.site in seen)
     ]
 
 
@@ -108,10 +109,10 @@ def _state(place: _Place, trouble: messages.RoleAck | None) -> tuple[str, str]:
 
 
 async def roles(
-    at: desk.Desk, _caller: desk.Caller, asked: requests_looking.Roles
+    at: desk.Desk, caller: desk.Caller, asked: requests_looking.Roles
 ) -> requests_looking.RolesView:
     """Counted by type and state, named by page."""
-    places = _places(at, asked.site, asked.server)
+    places = _places(at, caller, asked.site, asked.server)
     counts: dict[str, collections.Counter[str]] = {}
     for place in places:
         _count_roles(layout.on(at, place.server), place, asked.type, counts)
@@ -151,10 +152,10 @@ def _roles(at: desk.Desk, place: _Place, wanted: str) -> Iterator[requests_looki
 
 
 async def nodes(
-    at: desk.Desk, _caller: desk.Caller, asked: requests_looking.Nodes
+    at: desk.Desk, caller: desk.Caller, asked: requests_looking.Nodes
 ) -> requests_looking.NodesView:
     """Counted by state, named by page."""
-    places = _places(at, asked.site, asked.server)
+    places = _places(at, caller, asked.site, asked.server)
     counts: collections.Counter[str] = collections.Counter()
     for place in places:
         if _troubles(place):

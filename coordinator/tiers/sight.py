@@ -16,7 +16,7 @@ from coordinator.tiers import desk, requests, views
 
 def sites(at: desk.Desk, person: people.Person) -> frozenset[names.SiteName] | None:
     """Those that this person sees; None: all of them."""
-    if person.domain == at.master_domain:
+    if person.domain == at.master_domain or person == people.NOBODY:
         return None
     return serving(at.past.document, person.domain)
 

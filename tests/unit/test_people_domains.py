@@ -7,7 +7,7 @@ import pytest
 
 from coordinator import names
 from coordinator.domains import people
-from coordinator.tiers import carrying, mic, requests, requests_people, sight
+from coordinator.tiers import carrying, mic, requests, requests_looking, requests_people, sight
 from tests import builders, micworld, peopleworld
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +54,12 @@ async def test_people_of_another_domain_see_the_sites_that_serve_it_and_nothing_
         assert (await world.ask(served, Verb.STATUS, requests.Status(site=asked), token=bea))[0] == wanted
     for server, wanted in (("n1", ""), ("c1", "not_found"), ("spare", "not_found")):
         assert (await world.ask(served, Verb.DESCRIBE, requests.Describe(server), token=bea))[0] == wanted
+    _, servers = await world.ask(served, Verb.SERVERS, requests_looking.Servers(), token=bea)
+    assert [one["server"] for one in servers["servers"]] == ["n1"]
+    _, roles = await world.ask(served, Verb.ROLES, requests_looking.Roles(), token=bea)
+    assert ({one["role"] for one in roles["roles"]}, roles["total"]) == ({"icn1", "web1"}, 2)
+    _, nodes = await world.ask(served, Verb.NODES, requests_looking.Nodes(site="central"), token=bea)
+    assert (nodes["nodes"], nodes["total"]) == ([], 0)
     code, listed = await world.ask(served, Verb.DOMAINS, requests_people.ListDomains(), token=bea)
     assert [one["domain"] for one in listed["domains"]] == [BRANCH]
     _, listed = await world.ask(served, Verb.DOMAINS, requests_people.ListDomains())
