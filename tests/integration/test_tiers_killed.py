@@ -76,3 +76,24 @@ def test_a_killed_shell_comes_back_to_its_running_nodes(town: towns.Town) -> Non
         town.settled()
     assert truth.lies == []
     assert restarted(town, before) == {"n2"}
+
+
+def test_a_prepared_revision_is_checked_where_it_will_run_and_activated_by_its_number(town: towns.Town) -> None:
+    before, held = town.holders(), town.revision
+    file = town.world.root / "broken.yaml"
+    file.write_text(towns.DOCUMENT.format(word="broken").replace("[python3, -m", "[no-such-program, -m"))
+    refused = town.world.run("apply", "--prepare", str(file), "--yes", "--timeout", "30s")
+    assert refused.code == 5, refused
+    assert "n2 (north): staysn2: there is no program 'no-such-program' that can be run" in refused.out
+    assert town.holders() == before, "nothing of it runs"
+    file.write_text(towns.DOCUMENT.format(word="prepared"))
+    good = town.run("apply", "--prepare", str(file), "--yes", "--timeout", "30s")
+    assert f"revision {held + 2} held by 4 of 4" in good.out
+    assert town.wrong() == []
+    town.kill(towns.IC_NORTH)
+    town.world.shells["n2"].kill()
+    town.world.shells["n2"].wait()
+    town.world.start("n2")
+    town.run("apply", "--prepared", "--yes", "--wait", "none")
+    town.revision, town.word = held + 2, "prepared"
+    town.settled()
