@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import resource
 import statistics
 import subprocess
 import sys
@@ -26,11 +27,12 @@ Verb = requests.Verb
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One figure; times in milliseconds."""
+    """One figure; times in milliseconds. `cpu_ms` is of this process, and on a busy machine the one to look at."""
 
     what: str
     median_ms: float
     worst_ms: float
+    cpu_ms: float
     runs: int
     note: str = ""
 
@@ -68,9 +70,11 @@ def api(servers: int, sites: int, document: int, viewers: int, runs: int, output
     if output == "json":
         click.echo(msgspec.json.encode(rows).decode())
         return
-    click.echo(f"{'what':<58} {'median ms':>10} {'worst ms':>10} {'runs':>5}  note")
+    click.echo(f"{'what':<58} {'median ms':>10} {'worst ms':>10} {'cpu ms':>8} {'runs':>5}  note")
     for row in rows:
-        click.echo(f"{row.what:<58} {row.median_ms:>10.1f} {row.worst_ms:>10.1f} {row.runs:>5}  {row.note}")
+        click.echo(
+            f"{row.what:<58} {row.median_ms:>10.1f} {row.worst_ms:>10.1f} {row.cpu_ms:>8.1f} {row.runs:>5}  {row.note}"
+        )
 
 
 async def _served(servers: int, sites: int, sizes: tuple[int, int, int]) -> list[Row]:
@@ -82,12 +86,13 @@ async def _served(servers: int, sites: int, sizes: tuple[int, int, int]) -> list
 
 
 async def _timed(what: str, runs: int, act: Callable[[], Awaitable[object]], note: str = "") -> Row:
-    spans = []
+    spans, spent = [], []
     for _ in range(runs):
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         await act()
         spans.append((time.perf_counter() - begun) * 1000)
-    return Row(what, statistics.median(spans), max(spans), runs, note)
+        spent.append((time.process_time() - cpu) * 1000)
+    return Row(what, statistics.median(spans), max(spans), statistics.median(spent), runs, note)
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -195,9 +200,15 @@ async def _until(response: aiohttp.ClientResponse, line: bytes) -> None:
 
 
 def _started(runs: int) -> Row:
-    spans = []
+    spans, before = [], _children_ms()
     for _ in range(runs):
         begun = time.perf_counter()
         subprocess.run(VERSION, check=True, capture_output=True)
         spans.append((time.perf_counter() - begun) * 1000)
-    return Row("start of `tiercast version`", statistics.median(spans), max(spans), runs)
+    spent = (_children_ms() - before) / runs
+    return Row("start of `tiercast version`", statistics.median(spans), max(spans), spent, runs)
+
+
+def _children_ms() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) * 1000
