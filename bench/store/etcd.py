@@ -38,7 +38,8 @@ class Client(http2.Connection):
 
     async def _called(self, verb: bytes, payload: bytes) -> bytes:
         stream = self.call(verb, payload, last=True)
-        done = self._waiting[stream] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[stream] = done
         return await done
 
     def message(self, stream: int, payload: bytes) -> None:
@@ -107,7 +108,10 @@ class Etcd:
         first = self._ports["e0"][0]
         self._clients = [await crowd.reached(Client, first) for _ in range(CONNECTIONS)]
         async with asyncio.timeout(30):
-            await self.put(b"/ready", b"")
+            for _ in (
+                self._clients
+            ):  # each of them, so that all know the server's windows before anything large goes out
+                await self.put(b"/ready", b"")
 
     async def put(self, key: bytes, value: bytes) -> None:
         while True:

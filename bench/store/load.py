@@ -15,6 +15,10 @@ class Puts(Protocol):
         """Return once it is durable."""
         ...
 
+    async def syncs(self) -> float:
+        """How often the journal of the member that is asked was made durable so far."""
+        ...
+
 
 class Row(msgspec.Struct, frozen=True):
     """One measurement."""
@@ -27,6 +31,8 @@ class Row(msgspec.Struct, frozen=True):
     puts_per_s: float
     p50_ms: float
     p99_ms: float
+    syncs_per_put: float
+    """Of one member's journal; many clients share one."""
 
 
 async def measure(store: Puts, label: tuple[str, int], clients: int, size_bytes: int, seconds: float) -> Row:
@@ -42,6 +48,7 @@ async def measure(store: Puts, label: tuple[str, int], clients: int, size_bytes:
             await store.put(b"/bench/%d/%d" % (number, at % KEYS), value)
             taken.append(time.monotonic() - began)
 
+    before = await store.syncs()
     began = time.monotonic()
     await asyncio.gather(*(client(number) for number in range(clients)))
     elapsed = time.monotonic() - began
@@ -54,4 +61,5 @@ async def measure(store: Puts, label: tuple[str, int], clients: int, size_bytes:
         round(len(taken) / elapsed, 1),
         round(taken[len(taken) // 2] * 1000, 3),
         round(taken[len(taken) * 99 // 100] * 1000, 3),
+        round((await store.syncs() - before) / len(taken), 3),
     )

@@ -9,6 +9,7 @@ import time
 
 import msgspec
 
+from bench.store import counting
 from coordinator import names
 from coordinator.store import commands
 from coordinator.store.backends import raft
@@ -57,9 +58,7 @@ class Ours:
 
     async def start(self) -> None:
         if self._members == 1:
-            self._store = await raft.open_store(
-                self._base / "store", cluster=CLUSTER, clock=Clock(), random=Random(), create=True
-            )
+            self._store = await alone(self._base / "store")
             return
         members = tuple(f"m{number}" for number in range(1, self._members + 1))
         issuer = authority.create_authority(CLUSTER, Clock().wall())
@@ -81,12 +80,21 @@ class Ours:
     async def put(self, key: bytes, value: bytes) -> None:
         await self._store.commit(commands.Txn(success=(commands.put(key, value),)))
 
+    async def syncs(self) -> float:
+        """Of the journal of the member in this process."""
+        return counting.syncs()
+
     async def close(self) -> None:
         await self._store.close()
         for process in self._processes:
             assert process.returncode is None, "a member ended by itself; nothing measured with it counts"
             process.kill()
             await process.wait()
+
+
+async def alone(directory: pathlib.Path) -> raft.RaftStore:
+    """A store of one member."""
+    return await raft.open_store(directory, cluster=CLUSTER, clock=Clock(), random=Random(), create=True)
 
 
 async def opened(base: pathlib.Path, name: str) -> raft.RaftStore:
