@@ -99,6 +99,8 @@ class Transport:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted = 0
+        self._last: tuple[messages.Frame, bytes] | None = None
+        """The large frame that was sent last, and its encoding."""
 
     async def start(self) -> None:
         """Listen and begin to dial; raises OSError where the address cannot be had."""
@@ -121,7 +123,13 @@ class Transport:
             bulk = not isinstance(frame, _SMALL) and not (
                 isinstance(frame, messages.Append) and not frame.entries
             )
-            outgoing.put(_ENCODER.encode(frame), bulk=bulk)
+            outgoing.put(self._encode(frame) if bulk else _ENCODER.encode(frame), bulk=bulk)
+
+    def _encode(self, frame: messages.Frame) -> bytes:
+        """A leader sends the same to all, one right after the other: encoded once."""
+        if self._last is None or self._last[0] != frame:
+            self._last = (frame, _ENCODER.encode(frame))
+        return self._last[1]
 
     def reaches(self, other: str) -> bool:
         """Whether a link leads to it now."""
@@ -227,7 +235,7 @@ class Transport:
             if sizes[lane] > MESSAGE_BYTES:
                 raise errors.ProtocolError(f"a message is too large (have {MESSAGE_BYTES})")
             if flags & _LAST:
-                whole = b"".join(parts[lane])
+                whole = data if len(parts[lane]) == 1 else b"".join(parts[lane])
                 parts[lane], sizes[lane] = [], 0
                 self._events.received(sender, _FRAME.decode(whole))
 
@@ -291,7 +299,7 @@ class Outgoing:
             _write(writer, _LAST, data)
         if self._bulk:
             data = self._bulk[0]
-            fragment = data[self._sent : self._sent + FRAGMENT_BYTES]
+            fragment = memoryview(data)[self._sent : self._sent + FRAGMENT_BYTES]
             self._sent += len(fragment)
             last = self._sent == len(data)
             _write(writer, _BULK | (_LAST if last else 0), fragment)
@@ -301,7 +309,7 @@ class Outgoing:
                 self._sent = 0
 
 
-def _write(writer: asyncio.StreamWriter, flags: int, data: bytes) -> None:
+def _write(writer: asyncio.StreamWriter, flags: int, data: bytes | memoryview) -> None:
     writer.writelines((_HEAD.pack(len(data), flags), data))
 
 
