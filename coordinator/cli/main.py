@@ -35,6 +35,7 @@ class Listed(msgspec.Struct, frozen=True):
 _CLI = "coordinator.cli"
 COMMANDS: dict[str, Listed] = {
     "demo": Listed("try", "", "Two sites on this machine, changed, cut off, and caught up"),
+    "bench": Listed("try", "", "Measured beside what else one could pick: propagation, store, api"),
     "version": Listed("try", f"{_CLI}.about:version", "Which version this is"),
     "completion": Listed("try", f"{_CLI}.about:completion", "Completion for bash, zsh or fish"),
     "server": Listed("server", "", "Servers: init, join, run, status, stop, leave; accept, expel, enroll"),
@@ -47,7 +48,7 @@ COMMANDS: dict[str, Listed] = {
     "schema": Listed("document", f"{_CLI}.documents:schema", "JSON Schema of the document, for editors"),
     "upload": Listed("document", f"{_CLI}.documents:upload", "Save a document as a draft"),
     "plan": Listed(
-        "document", f"{_CLI}.changes:plan", "What applying it would do, and whether it may be done"
+        "document", f"{_CLI}.planning:plan", "What applying it would do, and whether it may be done"
     ),
     "apply": Listed("document", f"{_CLI}.changes:apply", "Make it the active revision, and wait"),
     "status": Listed("look", f"{_CLI}.looking:status", "Is everything on the active revision?"),
@@ -66,7 +67,9 @@ COMMANDS: dict[str, Listed] = {
     "logout": Listed("people", f"{_CLI}.entering:logout", "End the token of this context"),
     "whoami": Listed("people", f"{_CLI}.people:whoami", "Whom the token stands for"),
     "admin": Listed("people", f"{_CLI}.admin:admin", "People and programs, and their tokens"),
-    "domains": Listed("people", f"{_CLI}.domains:domains", "Domains, what of them lives in roles, as a file too"),
+    "domains": Listed(
+        "people", f"{_CLI}.domains:domains", "Domains, what of them lives in roles, as a file too"
+    ),
     "context": Listed("people", f"{_CLI}.people:context", "Systems known here"),
     "watch": Listed("keys", "", "What this machine's server has accepted, and every change"),
     "kv": Listed("keys", f"{_CLI}.kv:kv", "Your own keys: get, put, del, txn, watch, lease"),
