@@ -1,19 +1,19 @@
-"""The rules of change D1-D11: what stands between one live document and the next, found and named.
+"""The rules of change D1-D12: what stands between one live document and the next, found and named.
 
 One function per rule, each reading a `pair.Pair`; none of them knows of overrides or verdicts (that is `transition`).
 Law: an obstacle is found relative to the two documents and the state of the world given, never by memory.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from coordinator import names
-from coordinator.config import expansion, kinds, pair, topology
+from coordinator.config import expansion, kinds, pair, topology, ways
 
-Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11"]
-RULES: tuple[Rule, ...] = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11")
+Rule = Literal["D1", "D2", "D3", "D4", "D5", "D6", "D7", "D8", "D9", "D10", "D11", "D12"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 NOT_OVERRIDABLE: frozenset[str] = frozenset({"D8"})
 
 Steps = tuple[str, ...]
@@ -245,6 +245,13 @@ def _twice(between: pair.Pair) -> Iterator[Obstacle]:
         )
 
 
+def _way_in(between: pair.Pair) -> Iterator[Obstacle]:
+    lost = ways.lost(between)
+    if lost is not None:
+        assert between.entry is not None, "only then something is lost"
+        yield Obstacle("D12", "way in", lost.message, lost.steps, forbids=not between.entry.local)
+
+
 _CHECKS: tuple[Callable[[pair.Pair], Iterator[Obstacle]], ...] = (
     _mic_servers,
     _mic_site,
@@ -258,6 +265,7 @@ _CHECKS: tuple[Callable[[pair.Pair], Iterator[Obstacle]], ...] = (
     _other_site,
     _last_ic,
     _twice,
+    _way_in,
 )
 
 

@@ -13,6 +13,22 @@ from coordinator.config import expansion, kinds, topology
 Places = Mapping[names.ServerName, names.SiteName]
 
 
+class Through(msgspec.Struct, frozen=True):
+    """The ws that carried a request."""
+
+    server: names.ServerName
+    role: names.RoleName
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """How whoever asks for a change has come in, for D12."""
+
+    through: Through | None = None
+    """None where that is not known."""
+    local: bool = False
+    """On the machine of MIC itself, where no ws is needed."""
+
+
 class Pair(msgspec.Struct, frozen=True):
     """One live document and the target, with what is known of the world."""
 
@@ -29,6 +45,10 @@ class Pair(msgspec.Struct, frozen=True):
     attached: Mapping[names.RoleName, tuple[str, ...]]
     inhabited: Mapping[str, str]
     """By domain who and what is kept in it, in words."""
+    entry: Entry | None = None
+    """None where `old` is not the active document: nobody comes in by an older one."""
+    away: frozenset[names.ServerName] = frozenset()
+    """Servers without a link."""
 
 
 def renamed_sites(

@@ -73,6 +73,10 @@ class _World(msgspec.Struct, frozen=True):
     target: expansion.Expanded
     absent: frozenset[names.ServerName]
     unenrolled: frozenset[names.ServerName]
+    entry: pair.Entry
+
+
+_ANYWHERE = pair.Entry()
 
 
 def plan(  # noqa: PLR0913 the state of the world, each part by name
@@ -84,15 +88,16 @@ def plan(  # noqa: PLR0913 the state of the world, each part by name
     unenrolled: frozenset[names.ServerName] = frozenset(),
     members: frozenset[names.ServerName] | None = None,
     today: dt.date | None = None,
+    entry: pair.Entry = _ANYWHERE,
 ) -> Plan:
     """The plan of making valid `target` the active document; the first of `live` is the active one now.
 
     `absent` names servers without a link, `unenrolled` those of them that have no identity yet, `members` those of the store's members (D1), `today` is what the expiry
-    of overrides is compared with; without it none counts.
+    of overrides is compared with; without it none counts. `entry` is how whoever asks has come in (D12).
     """
     expanded = expansion.expand(target)
     lives = tuple((one, expansion.expand(one.document)) for one in live)
-    world = _World(lives, expanded, absent, unenrolled)
+    world = _World(lives, expanded, absent, unenrolled, entry)
     before = world.live[0][1] if live else expansion.expand(_nothing(target))
     difference = diff.between(before, expanded, catalogue)
     fates = _fates(world)
@@ -125,6 +130,8 @@ def _found(
             members=members,
             attached=live.attached,
             inhabited=live.inhabited,
+            entry=world.entry if index == 0 else None,
+            away=world.absent,
         )
         for obstacle in obstacles.obstacles(between):
             told = (

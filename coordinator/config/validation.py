@@ -1,6 +1,6 @@
 """The static rules S01-S19: everything that is wrong with a document by itself, all of it at once.
 
-S00, the text, is the business of `config.reading`; rules of change (D1-D11) are that of `config.transition`.
+S00, the text, is the business of `config.reading`; rules of change (D1-D12) are that of `config.transition`.
 Law: the verdict depends on the document and the catalogue alone, and never raises, whatever the document says.
 """
 

@@ -80,10 +80,10 @@ async def rollback(at: desk.Desk, caller: desk.Caller, asked: requests.Rollback)
         )
 
 
-async def plan(at: desk.Desk, _caller: desk.Caller, asked: requests.Plan) -> requests.Planned:
+async def plan(at: desk.Desk, caller: desk.Caller, asked: requests.Plan) -> requests.Planned:
     """What a change would do. Raises `InvalidError`."""
     ready = await sources.prepared(at, asked.source)
-    made, base = await planning.plan(at, ready), at.past
+    made, base = await planning.plan(at, ready, caller.entry), at.past
     return requests.Planned(
         verdict=made.verdict,
         base=base.version,
@@ -113,7 +113,7 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
     if repeated is not None:
         return repeated
     past, ready = at.past, wish.prepared
-    made = await permitted(at, wish)
+    made = await permitted(at, caller, wish)
     text = rendering.render_plan(made)
     warnings = (*_told(ready.warnings), *_warned(made), *_missing(past, ready.document))
     if made.verdict == "unchanged":
@@ -127,10 +127,10 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
     return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
 
 
-async def permitted(at: desk.Desk, wish: Wish) -> transition.Plan:
+async def permitted(at: desk.Desk, caller: desk.Caller, wish: Wish) -> transition.Plan:
     """The plan, where its base is the one that was meant and no rule refuses it. Raises `ConflictError`, `RefusedError`."""
     _check_base(at.past, wish)
-    made = await planning.plan(at, wish.prepared)
+    made = await planning.plan(at, wish.prepared, caller.entry)
     if made.verdict == "refused":
         raise _refused(made)
     return made

@@ -13,7 +13,7 @@ import anyio.to_thread
 import msgspec
 
 from coordinator import effects, errors, limits, names, role
-from coordinator.config import expansion, model
+from coordinator.config import expansion, model, pair
 from coordinator.domains import gate, people
 from coordinator.propagation import asks, bodies, master, objects
 from coordinator.store import commands, port
@@ -50,6 +50,8 @@ class Caller(msgspec.Struct, frozen=True):
     """By whose rank, domain and scopes a verb may decide further than the table of permissions does."""
     digest: str = ""
     """sha256 of the request, for the audit; empty where a secret is in it."""
+    entry: pair.Entry = pair.Entry()
+    """How it came in, which a change must not take away."""
 
 
 class Change(msgspec.Struct, frozen=True):

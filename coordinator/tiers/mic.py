@@ -16,6 +16,7 @@ import anyio.abc
 import msgspec
 
 from coordinator import errors, limits, names
+from coordinator.config import pair
 from coordinator.host import logs
 from coordinator.propagation import asks, children, events, joining, master, messages, objects
 from coordinator.tiers import (
@@ -250,7 +251,7 @@ class Mic:
         if asked.verb in BY_LINK:
             code, data = await self._of_role(asked.verb, child, asked.data)
         else:
-            code, data = await self.answered(asked.verb, over, asked.data)
+            code, data = await self.answered(asked.verb, over, asked.data, _entry(child))
         now = self.at.clock.monotonic()
         self.at.act(self.at.master.answer(asked.link, asked.id, code, data, now))
         self.at.publish_owed()
@@ -265,10 +266,12 @@ class Mic:
             _LOG.warning("role refused", verb=verb, server=child.peer if child else "", reason=error.message)
             return error.code, msgspec.json.encode(library.problem(error))
 
-    async def answered(self, verb: str, over: str | None, data: bytes) -> tuple[str, bytes]:
+    async def answered(
+        self, verb: str, over: str | None, data: bytes, entry: pair.Entry | None = None
+    ) -> tuple[str, bytes]:
         """(code, JSON) for one request; never raises."""
         try:
-            return "", msgspec.json.encode(await self._asked(verb, over, data))
+            return "", msgspec.json.encode(await self._asked(verb, over, data, entry or pair.Entry()))
         except errors.TiercastError as error:
             problem = library.problem(error)
         except Exception:  # noqa: BLE001 one bad request must not end MIC
@@ -276,7 +279,7 @@ class Mic:
             problem = requests.Problem("internal", "MIC failed at this request", "see its log")
         return problem.code, msgspec.json.encode(problem)
 
-    async def _asked(self, verb: str, over: str | None, data: bytes) -> msgspec.Struct:
+    async def _asked(self, verb: str, over: str | None, data: bytes, entry: pair.Entry) -> msgspec.Struct:
         if (own_proof := permissions.proven(verb, over)) is not None:
             return await self._proven(own_proof, data)
         try:
@@ -286,6 +289,7 @@ class Mic:
 
         async def act(at: desk.Desk, caller: desk.Caller) -> msgspec.Struct:
             known = requests.Verb(verb)
+            caller = msgspec.structs.replace(caller, entry=entry)
             if known is requests.Verb.WHOAMI:
                 return library.whoami(at, caller.person)
             return await verbs.VERBS[known](at, caller, call.body)
@@ -324,3 +328,10 @@ class Mic:
         except errors.TiercastError as error:
             await self._reception.refused(caller, error, mutates=True)
             raise
+
+
+def _entry(child: children.Child | None) -> pair.Entry:
+    """By which ws a request came; which server that is the link has proved, and its role can lie about nothing but itself."""
+    if child is None or child.hello.kind is not messages.ChildKind.WS:
+        return pair.Entry()
+    return pair.Entry(pair.Through(child.admit.server, names.RoleName(child.hello.name)))

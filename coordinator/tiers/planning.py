@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 
 from coordinator import names
-from coordinator.config import model, outline, topology, transition
+from coordinator.config import model, outline, pair, topology, transition
 from coordinator.propagation import convergence, messages
 from coordinator.store import membership
 from coordinator.tiers import asking, census, desk, keys, sources
@@ -132,8 +132,10 @@ async def _placed(at: desk.Desk) -> frozenset[names.ServerName]:
     return frozenset({known.get(server, names.ServerName(server)) for server in found} or {at.means.server})
 
 
-async def plan(at: desk.Desk, ready: sources.Prepared) -> transition.Plan:
-    """Of making that document the active one, as the world is now."""
+async def plan(
+    at: desk.Desk, ready: sources.Prepared, entry: pair.Entry | None = None
+) -> transition.Plan:
+    """Of making that document the active one, as the world is now, for whoever has come in that way."""
     away = absent(at, ready.document)
     make = functools.partial(
         transition.plan,
@@ -144,6 +146,7 @@ async def plan(at: desk.Desk, ready: sources.Prepared) -> transition.Plan:
         unenrolled=away.difference(asking.by_name(at.past.content)),
         members=await members(at),
         today=dt.datetime.fromtimestamp(at.clock.wall(), dt.UTC).date(),
+        entry=entry or pair.Entry(),
     )
     if len(ready.body) < LARGE_BYTES:
         return make()

@@ -43,7 +43,7 @@ async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> 
         past = at.past
         if past.prepared is not None and past.prepared.record.digest == ready.digest:
             return _told(at, past.prepared.record, "", unchanged=True)
-        made = await applying.permitted(at, wish)
+        made = await applying.permitted(at, caller, wish)
         text = rendering.render_plan(made)
         if made.verdict == "unchanged" or wish.dry_run:
             record = past.records[past.version.revision]
