@@ -10,11 +10,11 @@ from coordinator import errors
 from coordinator.cli import (
     answers,
     answers_looking,
-    changes,
     client,
     completing,
     exits,
     options,
+    planning,
     printing,
     session,
     sources,
@@ -42,7 +42,7 @@ def diff(words: tuple[str, ...], form: str, *, full: bool, detailed_exitcode: bo
     ask = client.Ask(
         method="POST", path=f"{client.CFG}/diff", body=body, headers={"Content-Type": client.JSON}
     )
-    answer = changes.judged(asked, ask, old if old.files else new)
+    answer = planning.judged(asked, ask, old if old.files else new)
     view = answer.as_(answers_looking.Differs)
     structured = printing.structured(form, answer.body)
     if structured is not None:
