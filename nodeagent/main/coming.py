@@ -22,6 +22,7 @@ _LOCAL = click.option(
     "--local-address", default=None, help="Dial from this address (for servers that share one machine)."
 )
 STDIN = "-"
+LINE_CHARACTERS = 4096  # what a pipe takes without a reader; a line of ours has 147
 
 
 def _layout(directory: str | None) -> settings.Layout:
@@ -40,14 +41,16 @@ def _layout(directory: str | None) -> settings.Layout:
 )
 @click.option("--timeout", default="2m", show_default=True, help="Try for so long while nobody answers.")
 @click.option("--any-clock", is_flag=True, help="Join though this machine's clock is wrong.")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table")
 @_LOCAL
 @_DIR
-def join(
+def join(  # noqa: PLR0913 one parameter per option
     *,
     line: str,
     places: tuple[str, ...],
     timeout: str,
     any_clock: bool,
+    output: str,
     local_address: str | None,
     directory: str | None,
 ) -> None:
@@ -57,7 +60,7 @@ def join(
     """
     if line == STDIN:
         line = sys.stdin.readline()
-    elif line in sys.argv:
+    elif line in sys.argv and len(line) < LINE_CHARACTERS:
         _hidden(line)
     from coordinator.host import clock, durations  # noqa: PLC0415 heavy from here on, and only this needs it
     from coordinator.trust import joinlines  # noqa: PLC0415
@@ -74,10 +77,12 @@ def join(
     )
     means = joining.Means(clock.SystemClock(), clock.SystemRandom(), time.sleep, _tell)
     joined = joining.join(layout, wanted, means)
-    if joined.again:
-        _tell(f"this directory is server {joined.server_id} by this very line already")
+    if output == "json":
+        click.echo(joining.as_json(joined))
     else:
         click.echo(f"joined  {joined.name}  id {joined.server_id}  {joined.state}")
+    if joined.again:
+        _tell("this directory is that server by this very line already")
     _tell("next:")
     _tell(f"  tiercast server run --dir {layout.root}")
     if joined.name.endswith(joined.server_id) and joined.name != joined.server_id:

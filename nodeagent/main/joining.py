@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from coordinator import effects, errors, names
 from coordinator.host import disk, settings
-from coordinator.propagation import joining, mirror
+from coordinator.propagation import joining, mirror, objects
 from coordinator.trust import authority, certificates, joinlines, signing
 from nodeagent.main import knocking, running
 
@@ -78,6 +78,11 @@ class Joined(msgspec.Struct, frozen=True):
     """It had joined by this very line before."""
 
 
+def as_json(joined: Joined) -> str:
+    """For programs."""
+    return msgspec.json.encode(joined).decode()
+
+
 class _PassingError(Exception):
     """Not now; the reason for people."""
 
@@ -122,7 +127,18 @@ def _before(layout: settings.Layout, line: joinlines.Line) -> Joined | None:
     identity = authority.Identity.load(root)
     if root.read(LINE_FILE) != line.id.encode():
         raise errors.InUseError(f"{layout.root} belongs to server {identity.server_id} already", hint=hint)
-    return Joined(identity.server_id, "", "", again=True)
+    trust, admission = root.read(authority.TRUST_FILE), root.read(authority.ADMISSION_FILE)
+    keyring = signing.Keyring.trusting(trust or b"", identity.cluster)
+    seat = _seat(keyring, admission or b"", identity.server_id)
+    return Joined(identity.server_id, seat.name, seat.state.value, again=True)
+
+
+def _seat(keyring: signing.Keyring, raw: bytes, server_id: names.ServerId) -> objects.Admission:
+    """The server's own. Raises `SignatureError`."""
+    signed = mirror.verify(raw, keyring)
+    if not isinstance(signed, mirror.SignedAdmission) or signed.content.server_id != server_id:
+        raise errors.SignatureError("the admission is another server's")
+    return signed.content
 
 
 def _granted(
@@ -206,8 +222,5 @@ def _opened(line: joinlines.Line, cluster: names.ClusterId, public: bytes, data:
     if not joinlines.same(joinlines.grant_proof(line, cluster, public, sealed.grant), sealed.proof):
         raise errors.SignatureError("the answer is not of whoever made this join line")
     grant = joining.grant(sealed.grant)
-    keyring = signing.Keyring.trusting(grant.trust, cluster)
-    signed = mirror.verify(grant.admission, keyring)
-    if not isinstance(signed, mirror.SignedAdmission) or signed.content.server_id != grant.server_id:
-        raise errors.SignatureError("the answer holds another server's admission")
+    _seat(signing.Keyring.trusting(grant.trust, cluster), grant.admission, grant.server_id)
     return grant

@@ -85,7 +85,7 @@ def run(layout: settings.Layout, local_address: str | None, log_level: str) -> i
     Raises `NotFoundError` where no server lives in the directory; nothing is made there then.
     """
     if not layout.identity.is_dir():
-        hint = "make a first server with `tiercast server init`, or name an enrolled server's file with --identity"
+        hint = "make one with `tiercast server init` or `server join`, or name an enrolled server's file with --identity"
         raise errors.NotFoundError(f"no server lives in {layout.root}", hint=hint)
     os.umask(0o077)  # whatever is made here is for this user alone
     logs.configure(level=log_level)

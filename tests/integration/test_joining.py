@@ -68,7 +68,10 @@ def test_a_lost_answer_costs_nothing_and_the_same_line_gives_the_same_server(
     again = system.run(*system.join_words("n1", line))
     assert again.last == f"joined  n1  id {used[0]['server_id']}  parked"
     once_more = system.run(*system.join_words("n1", line))
+    assert once_more.last == again.last
     assert "by this very line already" in once_more.talk
+    told = msgspec.json.decode(system.run(*system.join_words("n1", line, "", "-o", "json")).out)
+    assert told == {"server_id": used[0]["server_id"], "name": "n1", "state": "parked", "again": True}
 
 
 def lines(system: joinworld.System) -> list[dict[str, str]]:
