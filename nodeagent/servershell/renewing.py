@@ -49,7 +49,7 @@ class Renewing:
         self._own = ground.own if isinstance(ground.own, credentials.Credentials) else None
         self._ask = ask
         self._wake = anyio.Event()
-        self._wanted = False
+        self._wanted = self._root.read(authority.NEXT_KEY_FILE) is not None  # a life before this one began it
         self._new_key = False
         self._due_at: float | None = None
         self._pause_s = AGAIN_MIN_S
