@@ -129,6 +129,7 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "plan-refused": (["plan", "d-7f3a"], "", answer(Verb.PLAN, REFUSED)),
     "plan-invalid": (["plan", "system.yaml"], "", invalid),
     "plan-offline": (["plan", "changed.yaml", "--offline", "system.yaml"], "", nothing),
+    "plan-offline-refused": (["plan", "cut-off.yaml", "--offline", "system.yaml"], "", nothing),
     "plan-full-out": (["plan", "system.yaml", "--full", "--out", "change.plan"], "", nothing),
     "plan-out-offline": (
         ["plan", "changed.yaml", "--offline", "system.yaml", "--out", "change.plan"],
@@ -281,7 +282,11 @@ def driven(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> terminal.
     monkeypatch.setenv("COLUMNS", "100")
     pathlib.Path("system.yaml").write_text(VALID)
     pathlib.Path("invalid.yaml").write_text(INVALID)
+    web = "ws1: {type: ws}\n  web1: {type: process, params: {command: [/bin/sleep, '9']}}"
     pathlib.Path("changed.yaml").write_text(
+        VALID.replace("ws1: {type: ws}", web).replace("dc1, ws1]", "dc1, ws1, web1]")
+    )
+    pathlib.Path("cut-off.yaml").write_text(
         VALID.replace("ws1: {type: ws}", "ws1: {type: ws, params: {port: 9443}}")
     )
     made = terminal.Terminal(tmp_path)
