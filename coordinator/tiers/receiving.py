@@ -1,9 +1,11 @@
 """At MIC's door: whose token this is, and what is remembered of those who are refused.
 
-Of people every refused change is kept, and every refusal for want of a right. Strangers could fill the audit: of their
-failed logins one a second is kept, and one of everything else, with the number of those passed over.
+Of people every refused change is kept, and every refusal for want of a right. Whoever is refused again and again could
+fill the audit: of one person's refusals of one verb for one reason one a second is kept, of strangers' failed logins one
+a second, and one of everything else of theirs; with the number of those passed over.
 """
 
+import collections
 import contextlib
 import hashlib
 
@@ -15,7 +17,8 @@ from coordinator.domains import people
 from coordinator.host import logs
 from coordinator.tiers import desk, requests
 
-STRANGERS_AUDITED_S = 1.0  # more often only strangers would stand in the audit
+ALIKE_AUDITED_S = 1.0  # more often nothing else would stand in the audit after some hours
+KINDS_KEPT = 1024  # of refusals, each about 200 bytes; the one met longest ago is forgotten
 INLINE_DIGEST_BYTES = 1024 * 1024  # 2 ms
 
 _LOG = logs.Log("mic")
@@ -26,9 +29,10 @@ class Reception:
 
     def __init__(self, at: desk.Desk) -> None:
         self._at = at
-        self._next: dict[bool, float] = {}
-        """When a refusal of a stranger is kept again: of a login, of anything else."""
-        self._passed_over = {True: 0, False: 0}
+        self._met: collections.OrderedDict[tuple[str, str, str], tuple[float, int]] = (
+            collections.OrderedDict()
+        )
+        """Of refusals that are alike: when one is kept again, and how many were passed over since the last."""
 
     async def known(self, caller: desk.Caller, token: str) -> desk.Caller:
         """With the person whose token it is. Raises `UnauthenticatedError`."""
@@ -45,28 +49,33 @@ class Reception:
     async def refused(self, caller: desk.Caller, error: errors.TiercastError, *, mutates: bool) -> None:
         """Into the audit, as far as the module says; never raises."""
         _LOG.info("refused", who=caller.name, source=caller.source, verb=caller.verb, code=error.code)
-        told = error.message
-        if not caller.name:
-            more = self._of_stranger(caller)
-            if more is None:
-                return
-            told += more
-        elif not mutates and not isinstance(error, errors.NotAllowedError):
+        if caller.name and not mutates and not isinstance(error, errors.NotAllowedError):
             return
-        if self._at.recovery or self._at.fallen is not None:
+        more = self._more(_kind(caller, error))
+        if more is None or self._at.recovery or self._at.fallen is not None:
             return
         with contextlib.suppress(errors.TiercastError):
-            await self._at.audit_refusal(caller, error.code, told)
+            await self._at.audit_refusal(caller, error.code, error.message + more)
 
-    def _of_stranger(self, caller: desk.Caller) -> str | None:
+    def _more(self, kind: tuple[str, str, str]) -> str | None:
         """What else there is to tell; None where this one is passed over."""
-        now, login = self._at.clock.monotonic(), caller.verb == requests.Verb.LOGIN
-        if now < self._next.get(login, now):
-            self._passed_over[login] += 1
+        now = self._at.clock.monotonic()
+        due, passed = self._met.get(kind, (now, 0))
+        if now < due:
+            self._met[kind] = (due, passed + 1)
             return None
-        self._next[login] = now + STRANGERS_AUDITED_S
-        passed, self._passed_over[login] = self._passed_over[login], 0
-        return f"; and {passed} more refusals of strangers before it" if passed else ""
+        self._met[kind] = (now + ALIKE_AUDITED_S, 0)
+        self._met.move_to_end(kind)
+        if len(self._met) > KINDS_KEPT:
+            self._met.popitem(last=False)
+        return f"; and {passed} more like it before" if passed else ""
+
+
+def _kind(caller: desk.Caller, error: errors.TiercastError) -> tuple[str, str, str]:
+    """Strangers are all one, for what they say of themselves is theirs to choose."""
+    if caller.name:
+        return caller.name, caller.verb, error.code
+    return "", requests.Verb.LOGIN if caller.verb == requests.Verb.LOGIN else "", ""
 
 
 async def digest(body: bytes) -> str:

@@ -72,7 +72,20 @@ async def test_refusals_of_strangers_are_counted_where_they_are_too_many_to_keep
     await world.ask(served, Verb.STATUS, token="nonsense")
     found = await page(world, served, outcome="unauthenticated")
     assert len(found["entries"]) == 2
-    assert "19 more refusals of strangers" in found["entries"][0]["detail"]
+    assert "19 more like it before" in found["entries"][0]["detail"]
+
+
+async def test_a_person_who_is_refused_again_and_again_does_not_fill_the_audit() -> None:
+    world, served = await begun()
+    vic = await world.entered(served, "vic", "", people.Rank.VIEWER)
+    for _ in range(20):
+        await world.ask(served, Verb.AUDIT, token=vic)
+        await world.ask(served, Verb.TOKENS, token=vic)
+    world.clock.now += 2.0
+    await world.ask(served, Verb.AUDIT, token=vic)
+    found = await page(world, served, who="vic")
+    assert [one["verb"] for one in found["entries"]] == ["audit.list", "people.tokens", "audit.list"]
+    assert "19 more like it before" in found["entries"][0]["detail"]
 
 
 async def test_an_entry_is_bounded_whatever_is_in_it() -> None:
