@@ -54,6 +54,26 @@ class Redis:
         await _flat("redis_clients", port, order, made, str(order.agents))
 
 
+class Nats:
+    """Flat: everyone watches one key of a JetStream bucket on one server, and acks with a put."""
+
+    name = "nats"
+    lacks = "one server, files synced every two minutes only; no tree, no signatures; acks are stored puts"
+
+    def missing(self) -> str:
+        return "" if shutil.which("nats-server") else "not installed"
+
+    async def start(self, order: stand.Order, made: stand.Stand) -> None:
+        port, settings = crowd.free_port(), order.directory / "nats.conf"
+        settings.write_text(
+            f'host: "{crowd.HOST}"\nport: {port}\nmax_payload: 8MB\nmax_pending: 256MB\nmax_connections: 65536\n'
+            f'jetstream {{ store_dir: "{order.directory / "jetstream"}" }}\n'
+        )
+        argv = ("nats-server", "-c", str(settings))
+        made.servers.append(made.add(SERVER, await programs.start("nats-server", argv, order.directory)))
+        await _flat("nats_clients", port, order, made)
+
+
 async def _flat(module: str, port: int, order: stand.Order, made: stand.Stand, *more: str) -> None:
     """Publisher and agents of a peer without tiers."""
     run = _Python(module, order, made)
@@ -161,7 +181,7 @@ PEERS: Mapping[str, stand.System] = {
         Tree(),
         Redis(),
         Etcd(),
-        Absent("nats", "nats-server"),
+        Nats(),
         Absent("zookeeper", "zkServer.sh"),
     )
 }
