@@ -9,6 +9,7 @@ SUITES: Final = {
     "store": "tests.soak.store:SUITE",
     "store-crash": "tests.soak.storecrash:SUITE",
     "raft": "tests.soak.raft:SUITE",
+    "etcd": "tests.soak.etcd:SUITE",
 }
 """Where each stands: `module:name` of a `rounds.Suite`."""
 
