@@ -63,7 +63,7 @@ def init(  # noqa: PLR0913 one parameter per option
     store_ca: pathlib.Path | None,
     store_user_file: pathlib.Path | None,
 ) -> None:
-    """Make the first server of a new system: authority, identity, basic document, one administrator's token."""
+    """Make the first server of a new system: authority, identity, basic document, and a one-time secret for the first login."""
     from coordinator import limits  # noqa: PLC0415 heavy from here on, and only this command needs it
     from coordinator.host import clock, contexts  # noqa: PLC0415
     from coordinator.runtime import engine, initialise  # noqa: PLC0415
@@ -85,9 +85,16 @@ def init(  # noqa: PLR0913 one parameter per option
     click.echo(f"cluster {made.cluster} made in {layout.root}", err=True)
     if used is not None:
         click.echo(f"MIC's store will be in {used.address}", err=True)
-    click.echo(f"administrator's token and CA are in {path} (context {context or name})", err=True)
+    click.echo(
+        f"the one-time secret of the first administrator and the CA are in {path} (context {context or name})",
+        err=True,
+    )
     click.echo("next:", err=True)
     click.echo(f"  tiercast server run --dir {layout.root}", err=True)
+    click.echo(
+        "  tiercast login                            (makes a person of the secret; until then it is an administrator)",
+        err=True,
+    )
     click.echo(
         "  tiercast token create --server NAME       (prints one command for the machine NAME)", err=True
     )
