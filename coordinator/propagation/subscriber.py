@@ -15,6 +15,7 @@ import msgspec
 from coordinator import errors, limits, names
 from coordinator.propagation import events, freshness, intake, messages, mirror, objects, wire
 
+REASON_CHARACTERS = 200  # of a parent that is not trusted yet
 DIALLING_S = limits.BACKOFF_CLAMP_MIN_S + limits.DIAL_TIMEOUT_S + limits.SILENT_S
 """The longest wait before a dial, the dial, and a margin: an attempt that has no answer by then never gets one."""
 
@@ -105,6 +106,8 @@ class Subscriber:
         self.ack: messages.AckState | None = None
         self.told = 0
         self.parents: tuple[events.Parent, ...] = ()
+        self.turned_away = ""
+        """What the last one that was greeted and said no gave as its reason; empty once linked."""
         self.freshness = freshness.Freshness()
         self._false_sign = ""
         self._main: _Try | None = None
@@ -364,6 +367,9 @@ class Subscriber:
         if attempt is not self._candidate:
             wait = min(max(frame.retry_after_s, 0.0), limits.BACKOFF_CLAMP_MAX_S)
             self._not_before = now + (wait if len(self.parents) == 1 else 0.0)
+        if attempt.phase is _Phase.GREETING:
+            place = f"{attempt.parent.address}:{attempt.parent.port}"
+            self.turned_away = f"{place}: {frame.reason[:REASON_CHARACTERS]}"
         return (*self._drop(attempt, f"bye: {frame.reason}", now), *self._seek(now))
 
     def _welcomed(self, attempt: _Try, frame: messages.Welcome, now: float) -> tuple[Output, ...]:
@@ -377,7 +383,7 @@ class Subscriber:
                 return self._drop(attempt, "behind us", now)  # a better place, but it has to catch up first
             outputs += self._switch(attempt)
         attempt.phase, attempt.since = _Phase.LINKED, now
-        self._round = 0
+        self._round, self.turned_away = 0, ""
         self._candidate_at = now + limits.PREFERRED_PARENT_RETRY_S
         documents = self.me.kind in messages.PEOPLE
         outputs += [events.Authenticated(attempt.link, documents), Up(attempt.link, attempt.parent)]

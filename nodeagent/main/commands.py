@@ -136,6 +136,8 @@ def _show(found: dict[str, Any]) -> None:
     if found["detail"]:
         click.echo(f"reason    {found['detail']}")
     click.echo(f"parent    {found['parent'] or 'none now'}")
+    if found["turned_away"]:
+        click.echo(f"          {''.join(one if one.isprintable() else '?' for one in found['turned_away'])}")
     if found["stale_since_s"] is not None:
         click.echo(f"stale     no sign of life of MIC for {found['stale_since_s']:.0f} s")
     if found["certificate_until"]:

@@ -448,6 +448,7 @@ class Shell:
             detail=f"{said.code}: {said.detail}" if said.code else said.detail,
             boot=self._epoch.boot,
             parent="" if parent is None else f"{parent.server} {parent.address}:{parent.port}",
+            turned_away="" if parent is not None else self.subscriber.turned_away,
             stale_since_s=None if stale is None else now - stale,
             nodes=tuple(status.of_node(one) for _name, one in sorted(self.nodes.items())),
             certificate_until=self._papers.until,

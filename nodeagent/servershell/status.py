@@ -50,6 +50,8 @@ class Status(msgspec.Struct, frozen=True):
     detail: str
     boot: int
     parent: str
+    turned_away: str
+    """Where there is none: what the last one that was asked said."""
     stale_since_s: float | None
     """Seconds ago of MIC's last sign of life where that is too long; None if all is well."""
     nodes: tuple[NodeStatus, ...]

@@ -146,6 +146,7 @@ def test_who_is_expelled_is_out_at_once_everywhere_and_its_name_is_free(system: 
     town.until(lambda: system.own("n2").get("parent") == "", "its link has ended")
     town.until(lambda: refusers(system) >= {"c1", "c2", "n1"}, lambda: f"all refuse it: {refusers(system)}")
     assert system.own("n2")["parent"] == ""
+    assert system.own("n2")["turned_away"].endswith(": this identity is revoked")
     assert system.known("n2")["reason"] == "not enrolled"
     assert system.expelled() == ["n2"]
     assert "expelled: n2" in system.run("status").out
