@@ -179,6 +179,8 @@ def test_a_first_server_is_made_only_where_its_store_can_be(system: System) -> N
         system.run("server", "enroll", name, "-o", str(identity))
         system.world.start(name, identity)
     system.settle("first")
+    system.run("kv", "put", "app/leader", "n1")
+    assert system.run("kv", "get", "app/leader").out.strip() == "n1"
     shown = system.run("store", "status", "--dir", system.dir("c1")).out
     assert f"etcd      {address}  (TLS)" in shown
     assert "asked     the running MIC (active)" in shown
@@ -243,6 +245,7 @@ def test_the_engine_is_changed_by_a_recovery_there_and_back(system: System) -> N
     assert "needs recovery" not in system.world.run("status").out
     assert observe.holder((PLACES["c2"].address, 9000)) == greeter
     assert "\nr2 " in system.run("history").out
+    assert system.run("kv", "get", "app/leader").out.strip() == "n1"
     system.settle("moved")
     assert "etcd      " in system.run("store", "status", "--dir", system.dir("c1")).out
 
