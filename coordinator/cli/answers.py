@@ -117,6 +117,7 @@ class StatusView(msgspec.Struct, frozen=True):
     parked: tuple[ServerView, ...]
     coordinator: str
     left_out: int = 0
+    index: int = 0
     expelled: tuple[ServerView, ...] = ()
     expelled_count: int = 0
 

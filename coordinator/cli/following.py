@@ -11,12 +11,21 @@ import click
 import msgspec
 
 from coordinator import errors
-from coordinator.cli import answers, answers_looking, client, exits, looking, options, printing, session
+from coordinator.cli import (
+    answers,
+    answers_looking,
+    client,
+    exits,
+    looking,
+    options,
+    printing,
+    session,
+    waiting,
+)
 
 SILENCE_S = 40.0  # the server says at least something every 15 s
 AGAIN_S = 1.0
 _OURS = frozenset({"state", "reset", "coordinator"})
-_PASSING = frozenset({"no_coordinator", "no_quorum", "unreachable", "lost", "timed_out", "busy"})
 
 
 @click.command()
@@ -57,7 +66,7 @@ class _Told:
                     self._take(number, kind, data)
                 why = "the stream has ended"
             except errors.TiercastError as problem:
-                if client.code_of(problem) not in _PASSING:
+                if client.code_of(problem) not in waiting.PASSING:
                     raise
                 why = problem.message
             if why != self._waits:

@@ -19,6 +19,7 @@ from coordinator.cli import (
 )
 
 WATCH_S = 1.0
+WATCH_WAIT_S = 20.0  # the system answers as soon as there are news
 FOR_EVER_S = 10.0 * 365 * 86400  # of one who watches; Ctrl-C ends it
 AWAY = frozenset({"pending", "unknown"})
 SERVER_HEAD = ("SERVER", "SITE", "SYNC", "LEVEL", "REVISION", "LINK", "REASON")
@@ -50,10 +51,9 @@ def status(
         return _rollout(shown, asked, rollout, (form, watch, exit_code))
     details = form in {"wide", "tree"} or bool(site) or not_converged
     query = {"site": site, "not_converged": str(not_converged).lower(), "details": str(details).lower()}
-    ask = client.Ask(path=f"{client.CFG}/status?{urllib.parse.urlencode(query)}")
     if watch:
-        return _watch(shown, asked, ask, (form, details))
-    answer = asked.call(ask)
+        return _watch(shown, asked, query, (form, details))
+    answer = asked.call(client.Ask(path=f"{client.CFG}/status?{urllib.parse.urlencode(query)}"))
     view = answer.as_(answers.StatusView)
     _print_status(shown, answer, view, (form, details))
     if exit_code and answer.as_of:
@@ -99,19 +99,28 @@ def _state_exit(view: answers.RolloutView | None) -> exits.Exit:
     return exits.Exit.OK if view is None else exits.of_state(view.state, absent_matter=True)
 
 
-def _watch(shown: session.Session, asked: client.Client, ask: client.Ask, wanted: tuple[str, bool]) -> int:
-    """Print whenever it has changed, until Ctrl-C."""
-    before = b""
+def _watch(
+    shown: session.Session, asked: client.Client, query: dict[str, str], wanted: tuple[str, bool]
+) -> int:
+    """Print whenever something has changed, at most once in `WATCH_S`, until Ctrl-C."""
+    index = -1
     try:
         while True:
+            waits = {"index": str(index), "wait": f"{WATCH_WAIT_S:.0f}s"} if index >= 0 else {}
+            words = urllib.parse.urlencode({**query, **waits})
             try:
-                answer = asked.call(ask)
-            except errors.UnreachableError as error:
-                shown.progress(f"{error.message}; retrying")
+                answer = asked.call(
+                    client.Ask(path=f"{client.CFG}/status?{words}", timeout_s=WATCH_WAIT_S + waiting.SLACK_S)
+                )
+            except errors.TiercastError as error:
+                if client.code_of(error) not in waiting.PASSING:
+                    raise
+                shown.progress(waiting.retrying(asked, error))
             else:
-                if answer.body != before:
-                    _print_status(shown, answer, answer.as_(answers.StatusView), wanted)
-                    before = answer.body
+                view = answer.as_(answers.StatusView)
+                if view.index != index or answer.as_of:
+                    _print_status(shown, answer, view, wanted)
+                    index = view.index
             shown.sleep(WATCH_S)
     except KeyboardInterrupt:
         return exits.Exit.INTERRUPTED

@@ -17,7 +17,7 @@ LOOK_LOG_S = 20.0  # elsewhere only news are worth a line
 PAUSE_MIN_S = 0.2
 PAUSE_MAX_S = 1.0  # a restart takes seconds; nobody wants to wait for half of it again
 SLACK_S = 10.0  # an answer that was asked to wait may be late by this much
-_PASSING = frozenset({"no_quorum", "no_coordinator", "busy", "timed_out", "unreachable", "lost", "slow"})
+PASSING = frozenset({"no_quorum", "no_coordinator", "busy", "timed_out", "unreachable", "lost", "slow"})
 _OVER = frozenset({"converged", "failed", "aborted", "superseded"})
 
 
@@ -103,7 +103,7 @@ class Waiter:
 
     def _pass(self, error: errors.TiercastError, elapsed_s: float) -> None:
         """What passes by itself is told; the rest is raised."""
-        if client.code_of(error) not in _PASSING:
+        if client.code_of(error) not in PASSING:
             raise error
         line = f"{durations.written(elapsed_s)}  {retrying(self._asked, error)}"
         quiet = f"no answer: {client.code_of(error)}"

@@ -144,15 +144,17 @@ def test_watching_a_rollout_goes_on_until_it_is_settled(driven: terminal.Termina
 
 
 def test_watching_the_system_prints_what_changed_until_ctrl_c(driven: terminal.Terminal) -> None:
-    driven.system.answers[requests.Verb.STATUS] = [
-        upstream.STATUS,
-        upstream.STATUS,
-        LOST,
-        KeyboardInterrupt(),
-    ]
+    older = msgspec.structs.replace(upstream.STATUS, index=7, digest="a" * 64)
+    aged = msgspec.structs.replace(upstream.STATUS, index=7, digest="b" * 64)
+    newer = msgspec.structs.replace(upstream.STATUS, index=8, digest="c" * 64)
+    away = requests.Problem("no_coordinator", "no coordinator (MIC) answers now")
+    driven.system.answers[requests.Verb.STATUS] = [older, aged, LOST, away, newer, KeyboardInterrupt()]
     done = driven.run("status", "-w")
     assert done.exit == 130
-    assert done.out.count("revision 42") == 1
+    assert [line[20:32] for line in done.out.splitlines() if "revision 42" in line] == ["a" * 12, "c" * 12]
+    asked = [(one.index, one.wait_s > 0) for verb, one in driven.system.asked if verb == requests.Verb.STATUS]
+    assert asked == [(0, False), (7, True), (7, True), (7, True), (7, True), (8, True)]
+    assert "no coordinator" in done.talk
 
 
 def test_what_was_seen_is_what_is_applied(driven: terminal.Terminal) -> None:
