@@ -55,6 +55,8 @@ class Renewing:
         self._pause_s = AGAIN_MIN_S
         self._settled_until = 0.0
         self._says_from = 0.0
+        self._asked_for = b""
+        """The newest CA when this was renewed last: a MIC that has not its key issues under another one."""
         self._failures = 0
         self._told = ""
         if self._own is not None:
@@ -101,7 +103,8 @@ class Renewing:
 
     def _is_due(self, own: credentials.Credentials) -> bool:
         roots, seat = self._machine.content.trust.content.roots, self._machine.admission
-        if self._wanted or (roots and roots[-1].strip() != own.identity.ca_pem.strip()):
+        another = bool(roots) and roots[-1].strip() != own.identity.ca_pem.strip()
+        if self._wanted or (another and roots[-1] != self._asked_for):
             return True
         if seat is not None and seat.former and self._ground.clock.monotonic() >= self._says_from:
             return True  # the system waits to hear that the new key is used
@@ -143,6 +146,7 @@ class Renewing:
         self._driver.act(self._machine.takes((answer.trust, answer.admission), now))
         await anyio.to_thread.run_sync(self._keep, identity)
         own.renew(identity)
+        self._asked_for = next(reversed(self._machine.content.trust.content.roots), b"")
         self._new_key = False
         self._says_from = now + (0.0 if uses else SAYS_AFTER_S)
         until = certificates.validity(identity.cert_pem)[1]

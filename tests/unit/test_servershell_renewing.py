@@ -227,3 +227,16 @@ async def test_another_ca_is_asked_for_as_soon_as_trust_names_it(stand: Stand) -
         await micworld.until(lambda: own.identity.ca_pem == stand.keys.ca_pem)
     assert signing.root_id(authority.Identity.load(stand.disk).ca_pem) == signing.root_id(stand.keys.ca_pem)
     assert len(stand.asked) == 1
+
+
+async def test_a_mic_without_the_newest_ca_is_asked_once_and_not_for_ever(stand: Stand) -> None:
+    newer = stand.made.authority.with_new_ca(cluster.WALL)
+    body = msgspec.structs.replace(
+        stand.made.trust.content, seq=9, roots=(stand.made.authority.ca_pem, newer.ca_pem)
+    )
+    stand.made.trust = mirror.SignedTrust(stand.made.sign(objects.Kind.TRUST, body), body)
+    stand.made.content = msgspec.structs.replace(stand.made.content, trust=stand.made.trust)
+    async with stand.running():
+        await micworld.until(lambda: stand.asked)
+        await anyio.sleep(0.1)
+    assert len(stand.asked) == 1
