@@ -129,7 +129,7 @@ def _row(kind: Kind, some: Sequence[Result]) -> Row:
 
 HEAD = (
     "system", "change", "document", "publish ms", "payload ms", "converged ms", "worst ms", "server us/agent",
-    "client us/agent", "B/agent", "machine",
+    "client us/agent", "MIC ms", "B/agent", "machine",
 )  # fmt: skip
 
 
@@ -138,7 +138,8 @@ def cells(row: Row) -> Sequence[str]:
     return (
         row.name, row.kind.change, size(row.kind.document_bytes), f"{row.publish_ms:.1f}", f"{row.payload_ms:.1f}",
         f"{row.convergence_ms:.1f}", f"{row.worst_ms:.1f}", f"{row.server_us_per_agent:.0f}",
-        f"{row.agents_us_per_agent:.0f}", "" if row.bytes_per_agent is None else f"{row.bytes_per_agent:.0f}",
+        f"{row.agents_us_per_agent:.0f}", "" if row.mic_us is None else f"{row.mic_us / 1000:.1f}",
+        "" if row.bytes_per_agent is None else f"{row.bytes_per_agent:.0f}",
         "loaded" if row.loaded else "quiet",
     )  # fmt: skip
 
