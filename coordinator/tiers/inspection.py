@@ -13,7 +13,7 @@ import msgspec
 from coordinator import errors, names
 from coordinator.propagation import mirror
 from coordinator.store import port
-from coordinator.tiers import entries, keys, pieces
+from coordinator.tiers import entries, joins, keys, pieces
 from coordinator.trust import signing
 
 BODIES = b"/config/bodies/"
@@ -26,6 +26,7 @@ _VALUES: tuple[tuple[bytes, Callable[[bytes], object]], ...] = (
     (keys.TERM, entries.TERM.decode),
     (keys.LEASE, entries.TERM.decode),
     (keys.AUDIT_NEXT, int),
+    (joins.PREFIX, joins.ENTRY.decode),
 )
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from coordinator import errors, names
 from coordinator.propagation import joining, messages, mirror, objects
 from coordinator.store import commands
-from coordinator.tiers import asking, joins, mic, permissions, requests, requests_joining
+from coordinator.tiers import asking, inspection, joins, mic, permissions, requests, requests_joining
 from coordinator.trust import certificates, joinlines, signing
 from tests import builders, micworld
 
@@ -150,6 +150,72 @@ def _csr_of_another() -> bytes:
     return csr.public_bytes(serialization.Encoding.DER)
 
 
+def test_what_a_request_calls_itself_counts_for_nothing() -> None:
+    """A certificate request for another's name, by whoever has a line of its own."""
+
+    async def main() -> None:
+        world = micworld.World()
+        served, _ = await world.open()
+        machine = Machine(await line_of(world, served, "n1"))
+        for called in ("c1", micworld.FIRST):
+            name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, called)])
+            csr = x509.CertificateSigningRequestBuilder(name).sign(machine.key, hashes.SHA256())
+            code, grant = await machine.ask(served, csr=csr.public_bytes(serialization.Encoding.DER))
+            assert (code, grant.name) == ("", "n1")
+            leaf = x509.load_pem_x509_certificate(grant.certificate_pem)
+            assert certificates.named(leaf) == (micworld.CLUSTER, grant.server_id)
+            assert grant.server_id != micworld.FIRST
+
+    anyio.run(main)
+
+
+def test_of_two_keys_that_come_at_once_one_is_a_server() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        served, _ = await world.open()
+        line = await line_of(world, served, "n1")
+        codes: list[str] = []
+
+        async def come(machine: Machine) -> None:
+            codes.append((await machine.ask(served))[0])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(come, Machine(line))
+        assert sorted(codes) == ["", *["not_allowed"] * 4]
+        assert len(served.at.past.content.admissions) == 2
+
+    anyio.run(main)
+
+
+def test_the_next_mic_knows_the_line_and_gives_the_same_server() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        served, _ = await world.open()
+        machine, grant = await joined(world, served, "n1")
+        unused = Machine(await line_of(world, served, "n2"))
+        successor, _ = await world.open()
+        code, again = await machine.ask(successor)
+        assert (code, again.server_id) == ("", grant.server_id)
+        assert (await unused.ask(successor))[0] == ""
+
+    anyio.run(main)
+
+
+def test_a_mic_that_needs_recovery_issues_nothing_and_uses_no_line_up() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        served, _ = await world.open()
+        machine = Machine(await line_of(world, served, "n1"))
+        served.at.recovery = "the store is older than what was issued"
+        code, _ = await machine.ask(served)
+        assert code == "needs_recovery"
+        served.at.recovery = ""
+        assert (await machine.ask(served))[0] == ""
+
+    anyio.run(main)
+
+
 def test_an_expired_a_revoked_and_a_forgotten_line_each_say_so() -> None:
     async def main() -> None:
         world = micworld.World()
@@ -258,6 +324,21 @@ def test_lines_are_listed_without_their_secret_and_what_is_stored_holds_none() -
             assert secret.encode() not in held
             assert bytes.fromhex(secret) not in held
         assert repr(line).count(line.secret) == 0
+
+    anyio.run(main)
+
+
+def test_a_look_at_the_store_reads_its_lines_and_names_one_that_is_spoiled() -> None:
+    async def main() -> None:
+        world = micworld.World()
+        served, _ = await world.open()
+        machine, _ = await joined(world, served, "n1")
+        items = (await world.store.scan(b"")).items
+        assert inspection.inspect(items, micworld.CLUSTER).findings == ()
+        key = joins.PREFIX + machine.line.id.encode()
+        spoiled = [msgspec.structs.replace(one, value=b"!") if one.key == key else one for one in items]
+        (finding,) = inspection.inspect(spoiled, micworld.CLUSTER).findings
+        assert finding.startswith(key.decode())
 
     anyio.run(main)
 
