@@ -15,13 +15,14 @@ from coordinator.config import kinds
 from coordinator.hop import door, driver
 from coordinator.host import catalogue, disk, logs, settings
 from coordinator.propagation import joining
-from coordinator.runtime import engine, etcd_api, home, keyholding, saving, store_socket
+from coordinator.runtime import engine, etcd_api, home, keyholding, saving, store_socket, undoing
 from coordinator.tiers import (
     desk,
     entering,
     mic,
     office,
     permissions,
+    requests,
     rotating,
     seed,
     standby,
@@ -209,6 +210,14 @@ class MicRole:
         """Raises `NoCoordinatorError` where another MIC is active."""
         return (await entering.reset_administrator(self._active(), name, password)).detail
 
+    async def _rollback(self, asked: requests.Rollback) -> undoing.Undone:
+        """Raises `NoCoordinatorError` where another MIC is active."""
+        return await undoing.rollback(self._active(), asked)
+
+    async def _rollout(self, asked: requests.WaitRollout) -> requests.RolloutView:
+        """Raises `NoCoordinatorError` where another MIC is active."""
+        return await undoing.rollout(self._active(), asked)
+
     def _active(self) -> desk.Desk:
         if self._running is None:
             raise errors.NoCoordinatorError(f"this MIC is not the active one: {self._waits.detail}")
@@ -245,7 +254,7 @@ class MicRole:
         """Commands of this machine ask about the store; without that everything else goes on."""
         served = store_socket.Served(
             store.member, lambda: self.report().code or "active", store.status, store.snapshot, self._rotated,
-            self._reset,
+            self._reset, self._rollback, self._rollout,
         )  # fmt: skip
         path = settings.Layout(self._context.server_directory).socket(store_socket.NAME)
         try:

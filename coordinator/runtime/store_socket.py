@@ -1,7 +1,8 @@
-"""Where a running MIC is asked about its store by commands of the same machine: a Unix socket of the same user.
+"""Where a running MIC is asked by commands of the same machine: a Unix socket of the same user.
 
-One line of JSON each way, then the connection ends. Law: a request is bounded; who may open the socket holds the keys of
-this server anyway, and of requests the rotations and the way back in for administrators alone change something.
+One line of JSON each way, then the connection ends. Laws: a request is bounded; only this user and root are answered, who
+hold the keys of this server anyway; what changes something is audited as theirs (rotations, the administrator's way back
+in, a rollback).
 """
 
 import contextlib
@@ -17,9 +18,11 @@ import msgspec
 from anyio.streams import buffered
 
 from coordinator import errors
+from coordinator.hop import link
 from coordinator.host import logs
+from coordinator.runtime import undoing
 from coordinator.store import port
-from coordinator.tiers import rotating
+from coordinator.tiers import requests, rotating
 
 NAME = "store"
 LINE_BYTES = 4096  # a path and a little more
@@ -31,12 +34,16 @@ _LOG = logs.Log("store")
 class Ask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked."""
 
-    verb: Literal["status", "snapshot", "rotation", "rotate-ca", "rotate-keys", "reset-admin"]
+    verb: Literal[
+        "status", "snapshot", "rotation", "rotate-ca", "rotate-keys", "reset-admin", "rollback", "rollout"
+    ]
     file: str = ""
     """Absolute; where the snapshot goes."""
     name: str = ""
     """Of the administrator."""
     password: str = ""
+    back: requests.Rollback | None = None
+    awaited: requests.WaitRollout | None = None
 
     def __repr__(self) -> str:
         return f"Ask({self.verb!r})"
@@ -47,6 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     code: str = ""
     detail: str = ""
+    hint: str = ""
     member: str = ""
     mic: str = ""
     """What this MIC does, in a few words."""
@@ -55,6 +63,8 @@ class Answer(msgspec.Struct, frozen=True):
     rotation: rotating.Progress | None = None
     told: str = ""
     """What was done, in a sentence."""
+    undone: undoing.Undone | None = None
+    rollout: requests.RolloutView | None = None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -68,6 +78,8 @@ class Served(msgspec.Struct, frozen=True):
     """Begins what is asked, or only says how far it is."""
     reset: Callable[[str, str], Awaitable[str]]
     """Name and password of an administrator of the master domain, from now on."""
+    rollback: Callable[[requests.Rollback], Awaitable[undoing.Undone]]
+    rollout: Callable[[requests.WaitRollout], Awaitable[requests.RolloutView]]
 
 
 async def serve(path: str, served: Served) -> None:
@@ -84,6 +96,11 @@ async def serve(path: str, served: Served) -> None:
 
 async def _attend(served: Served, stream: anyio.abc.SocketStream) -> None:
     async with stream:
+        try:
+            link.unix_peer(stream.extra(anyio.abc.SocketAttribute.raw_socket))  # noqa: S610 anyio's, no query
+        except errors.TiercastError as problem:
+            _LOG.warning("another user asked", reason=problem.message)
+            return
         with contextlib.suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):
             with anyio.move_on_after(ANSWER_S):
                 line = await buffered.BufferedByteReceiveStream(stream).receive_until(b"\n", LINE_BYTES)
@@ -92,23 +109,34 @@ async def _attend(served: Served, stream: anyio.abc.SocketStream) -> None:
 
 async def _answer(served: Served, line: bytes) -> Answer:
     try:
-        ask = msgspec.json.decode(line, type=Ask)
-        if ask.verb == "status":
-            status = await served.status()
-            return Answer(member=served.member, mic=served.mic(), status=status)
-        if ask.verb == "reset-admin":
-            return Answer(member=served.member, told=await served.reset(ask.name, ask.password))
-        if ask.verb != "snapshot":
-            return Answer(member=served.member, rotation=await served.rotated(ask.verb))
-        revision = await served.snapshot(pathlib.Path(ask.file))
-        return Answer(member=served.member, revision=revision)
+        return await _done(served, msgspec.json.decode(line, type=Ask))
     except errors.TiercastError as problem:
-        return Answer(problem.code, problem.message)
+        return Answer(problem.code, problem.message, problem.hint)
     except (msgspec.MsgspecError, OSError) as problem:
         return Answer("internal", str(problem))
     except Exception:  # noqa: BLE001 a question must not end MIC
-        _LOG.crashed("question about the store failed")
+        _LOG.crashed("question of a command failed")
         return Answer("internal", "MIC failed at this question; see its log")
+
+
+async def _done(served: Served, ask: Ask) -> Answer:
+    """Raises `TiercastError`."""
+    member = served.member
+    match ask.verb:
+        case "status":
+            return Answer(member=member, mic=served.mic(), status=await served.status())
+        case "snapshot":
+            return Answer(member=member, revision=await served.snapshot(pathlib.Path(ask.file)))
+        case "reset-admin":
+            return Answer(member=member, told=await served.reset(ask.name, ask.password))
+        case "rollback" if ask.back is not None:
+            return Answer(member=member, undone=await served.rollback(ask.back))
+        case "rollout" if ask.awaited is not None:
+            return Answer(member=member, rollout=await served.rollout(ask.awaited))
+        case "rotation" | "rotate-ca" | "rotate-keys":
+            return Answer(member=member, rotation=await served.rotated(ask.verb))
+        case _:
+            raise errors.UsageError(f"{ask.verb} of what is not said")
 
 
 def ask(path: str, asked: Ask, timeout_s: float = ANSWER_S) -> Answer | None:
@@ -135,4 +163,4 @@ def ask(path: str, asked: Ask, timeout_s: float = ANSWER_S) -> Answer | None:
 def _error(answer: Answer) -> errors.TiercastError:
     """MIC's own refusal, as the error that it met."""
     kinds = {kind.code: kind for kind in errors.TiercastError.__subclasses__()}
-    return kinds.get(answer.code, errors.TiercastError)(answer.detail)
+    return kinds.get(answer.code, errors.TiercastError)(answer.detail, hint=answer.hint)

@@ -122,7 +122,9 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
         )
     if wish.dry_run:
         return requests.Applied(past.version, ready.digest, "", False, text, warnings)
-    await at.commit(await _change(at, caller, wish))
+    change = await _change(at, caller, wish)
+    await at.commit(change)
+    at.owed = at.owed or not change.publish
     new = at.past
     return requests.Applied(new.version, ready.digest, new.rollout, False, text, warnings)
 
@@ -228,8 +230,15 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change
         compare=(commands.compare_mod(keys.TARGET, past.target_mod),),
         caller=caller,
         detail=f"revision {revision}: {wish.message}",
-        publish=True,
+        publish=not _takes_away(expanded, caller),
     )
+
+
+def _takes_away(expanded: expansion.Expanded, caller: desk.Caller) -> bool:
+    """The ws that carried the request would be gone before it could carry the answer: it is published after that."""
+    through = caller.entry.through
+    placed = None if through is None else expanded.roles.get(through.role)
+    return through is not None and (placed is None or not placed.running or placed.server != through.server)
 
 
 def _signed(
