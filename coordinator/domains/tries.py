@@ -21,9 +21,9 @@ class Pace(msgspec.Struct, frozen=True):
     every_s: float
 
 
-OF_SOURCE = Pace(20, 6.0)
-OF_ACCOUNT_HERE = Pace(5, 30.0)
-OF_ACCOUNT = Pace(60, 10.0)
+OF_SOURCE = Pace(limits.TRIES_OF_SOURCE, limits.TRY_OF_SOURCE_S)
+OF_ACCOUNT_HERE = Pace(limits.TRIES_AT_ACCOUNT, limits.TRY_AT_ACCOUNT_S)
+OF_ACCOUNT = Pace(limits.TRIES_AT_ACCOUNT_ALL, limits.TRY_AT_ACCOUNT_ALL_S)
 """From all sources together; above `OF_ACCOUNT_HERE` in both, so that one or two sources cannot empty it."""
 
 _Key = tuple[str, ...]
