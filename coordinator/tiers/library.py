@@ -146,7 +146,9 @@ async def show(at: desk.Desk, _caller: desk.Caller, asked: requests.Show) -> req
     number = asked.revision or at.past.version.revision
     record = at.past.records.get(number)
     if record is None:
-        raise errors.NotFoundError(f"there is no revision {number}, or it is not kept any more")
+        raise errors.NotFoundError(
+            f"there is no revision {number}, or it is not kept any more", hint="tiercast history"
+        )
     files = await _files(at, number) if asked.document else ()
     return requests.Shown(_revision(at, record), files)
 

@@ -142,7 +142,9 @@ async def of_revision(at: desk.Desk, revision: int) -> Prepared:
     """An older document, judged anew: role types may have changed since. Raises `NotFoundError`, `InvalidError`."""
     body = await at.body(revision)
     if body is None:
-        raise errors.NotFoundError(f"there is no revision {revision}, or it is not kept any more")
+        raise errors.NotFoundError(
+            f"there is no revision {revision}, or it is not kept any more", hint="tiercast history"
+        )
     document = model.decode(body)
     found = await anyio.to_thread.run_sync(validation.validate, document, at.catalogue)
     if findings.invalid(found):

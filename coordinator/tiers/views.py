@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordinator import errors, names
-from coordinator.config import expansion, topology
+from coordinator.config import expansion, findings, topology
 from coordinator.propagation import convergence, objects
 from coordinator.tiers import asking, desk, entries, requests, rolling, waiting
 
@@ -46,7 +46,10 @@ async def rollout(at: desk.Desk, _caller: desk.Caller, asked: requests.WaitRollo
 def _known(at: desk.Desk, rollout_id: str) -> entries.Rollout:
     held = at.past.rollouts.get(names.RolloutId(rollout_id))
     if held is None:
-        raise errors.NotFoundError(f"there is no rollout {rollout_id[:64]}, or it is not kept any more")
+        raise errors.NotFoundError(
+            f"there is no rollout {rollout_id[:64]}, or it is not kept any more",
+            hint=findings.near(rollout_id[:64], list(at.past.rollouts), "tiercast history"),
+        )
     return held
 
 
@@ -155,7 +158,8 @@ async def status(
     if only is not None:
         sites = {site: servers for site, servers in sites.items() if site in only}
     if asked.site and asked.site not in sites:
-        raise errors.NotFoundError(f"there is no site {asked.site[:64]}")
+        hint = findings.near(asked.site[:64], list(sites), "tiercast sites")
+        raise errors.NotFoundError(f"there is no site {asked.site[:64]}", hint=hint)
     wanted = [asked.site] if asked.site else sorted(sites)
     held = past.rollouts.get(past.rollout)
     room = _Room(DETAILED if asked.details or asked.not_converged else 0)
@@ -299,6 +303,15 @@ async def describe(at: desk.Desk, _caller: desk.Caller, asked: requests.Describe
     )
 
 
+def _near(at: desk.Desk, name: str) -> str:
+    """What was meant, perhaps: a role by its name, a server by nearly its own."""
+    role = at.past.expanded.roles.get(names.RoleName(name))
+    if role is not None and role.server is not None:
+        return f"{name} is a role on {role.server}: tiercast describe {role.server}"
+    known = [one.name for one in at.master.convergence.asked.values()]
+    return findings.near(name, known, "tiercast servers")
+
+
 def _find(at: desk.Desk, name: names.ServerName) -> tuple[requests.ServerView, names.ServerId]:
     picture = at.master.convergence
     for server, asked in picture.asked.items():
@@ -306,7 +319,7 @@ def _find(at: desk.Desk, name: names.ServerName) -> tuple[requests.ServerView, n
             return server_view(at, server), server
     admission = asking.by_name(at.past.content).get(name)
     if admission is None:
-        raise errors.NotFoundError(f"there is no server {name[:64]}")
+        raise errors.NotFoundError(f"there is no server {name[:64]}", hint=_near(at, name[:64]))
     return _parked(at, admission), admission.server_id
 
 

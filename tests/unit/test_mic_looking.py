@@ -214,6 +214,28 @@ async def test_whoever_sees_some_sites_only_is_told_nothing_of_the_others(
     assert (shown.left_out, shown.parked) == (0, ())
 
 
+@pytest.mark.parametrize(
+    ("verb", "what", "hint"),
+    [
+        (Verb.DESCRIBE, requests.Describe("n11"), "did you mean 'n1'?"),
+        (Verb.DESCRIBE, requests.Describe("web1"), "web1 is a role on n1: tiercast describe n1"),
+        (Verb.DESCRIBE, requests.Describe("zzz"), "tiercast servers"),
+        (Verb.STATUS, requests.Status(site="nrth"), "did you mean 'north'?"),
+        (Verb.ROLLOUT, requests.WaitRollout(rollout="r9"), "tiercast history"),
+        (Verb.SHOW, requests.Show(revision=99), "tiercast history"),
+        (Verb.PLAN, requests.Plan(requests.Source(revision=99)), "tiercast history"),
+    ],
+)
+async def test_a_name_that_is_not_there_is_told_with_what_is_near(
+    verb: Verb, what: msgspec.Struct, hint: str
+) -> None:
+    world = micworld.World()
+    served, tree = await world.open()
+    await placed(world, served, tree)
+    code, problem = await world.ask(served, verb, what)
+    assert (code, problem["hint"]) == ("not_found", hint)
+
+
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
