@@ -4,6 +4,7 @@ Light to import: what a command needs is loaded when it is used.
 """
 
 import os
+import pathlib
 import sys
 import time
 
@@ -60,7 +61,7 @@ def join(  # noqa: PLR0913 one parameter per option
     """
     if line == STDIN:
         line = sys.stdin.readline()
-    elif line in sys.argv and len(line) < LINE_CHARACTERS:
+    elif line in sys.argv and len(line) < LINE_CHARACTERS and pathlib.Path(sys.argv[0]).is_file():
         _hidden(line)
     from coordinator.host import clock, durations  # noqa: PLC0415 heavy from here on, and only this needs it
     from coordinator.trust import joinlines  # noqa: PLC0415
