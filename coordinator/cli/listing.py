@@ -1,7 +1,8 @@
 """Commands that list, page by page until all is there: `sites`, `servers`, `nodes`, `roles`."""
 
+import itertools
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -102,12 +103,15 @@ def servers(site: str, form: str, *, not_converged: bool) -> int:
 @looking.SITE
 @_SERVER
 @options.system
-@printing.output("table", "wide", "json", "yaml", "name")
+@printing.output("table", "wide", "tree", "json", "yaml", "name")
 def nodes(site: str, on: str, form: str) -> int:
     """All worker nodes, and whether their roles are ready."""
     shown = session.current()
     whole = pages(shown, "nodes", "nodes", _given(site=site, server=on))
     view = msgspec.convert(whole, answers_looking.Nodes)
+    if form == "tree":
+        shown.say_coloured(list(_tree(shown, view.nodes)))
+        return exits.Exit.OK
     rows = [
         (
             one.node,
@@ -146,6 +150,22 @@ def roles(site: str, on: str, kind: str, form: str) -> int:
         for name, counts in view.counts.items():
             shown.tell(f"{name}: {counted(counts)}")
     return exits.Exit.OK
+
+
+def _tree(shown: session.Session, nodes: Sequence[answers_looking.Node]) -> Iterator[str]:
+    """Site, server, node, roles; nodes come in that order."""
+    for site, of_site in itertools.groupby(nodes, key=lambda one: one.site):
+        yield session.clean(site)
+        servers = [
+            (name, list(some)) for name, some in itertools.groupby(of_site, key=lambda one: one.server)
+        ]
+        for index, (server, some) in enumerate(servers):
+            last = index == len(servers) - 1
+            yield f"{'└─' if last else '├─'} {session.clean(server)}"
+            for number, node in enumerate(some):
+                twig = "└─" if number == len(some) - 1 else "├─"
+                roles = session.clean(", ".join(node.roles))
+                yield f"{'   ' if last else '│  '}{twig} {session.clean(node.node)}  {shown.coloured(node.state)}  {roles}"
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -221,6 +221,7 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "servers-name": (["servers", "-o", "name"], "", nothing),
     "nodes": (["nodes"], "", nothing),
     "nodes-wide": (["nodes", "--site", "north", "--on", "n1", "-o", "wide"], "", nothing),
+    "nodes-tree": (["nodes", "-o", "tree"], "", nothing),
     "nodes-json": (["nodes", "-o", "json"], "", nothing),
     "roles": (["roles"], "", nothing),
     "roles-wide": (["roles", "--type", "process", "-o", "wide"], "", nothing),

@@ -287,3 +287,13 @@ def test_the_system_that_is_asked_is_not_the_server_that_is_asked_about(
     assert driven.system.asked[-1][1].server == "n1"
     driven.run(command, "--server", "https://a:1")
     assert driven.system.asked[-1][1].server == ""
+
+
+def test_a_list_is_read_page_by_page_and_printed_as_one(driven: terminal.Terminal) -> None:
+    whole = driven.system.answers[requests.Verb.SERVERS]
+    first = msgspec.structs.replace(whole, servers=whole.servers[:1], next="north/n1")
+    rest = msgspec.structs.replace(whole, servers=whole.servers[1:], next="")
+    driven.system.answers[requests.Verb.SERVERS] = [first, rest]
+    done = driven.run("servers", "-o", "json")
+    assert [one["server"] for one in done.json()] == [one.server for one in whole.servers]
+    assert [asked.after for _, asked in driven.system.asked] == ["", "north/n1"]
