@@ -174,9 +174,11 @@ class Nemesis:
     async def cut_power(self) -> None:
         """Of the disk that all of them are on: what was not synced is gone."""
         assert self._disk is not None
+        members = [self._group.members[name] for name in self._group.names]
+        await asyncio.to_thread(loopdisk.stopped, [one.pid for one in members])
         await asyncio.to_thread(self._disk.cut)
-        for name in self._group.names:
-            self._group.members[name].kill()
+        for member in members:
+            member.kill()
         await asyncio.to_thread(self._disk.power_on)
         await self._killed(self._group.names)
 

@@ -7,6 +7,7 @@ import asyncio
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,9 +43,10 @@ async def test_a_disk_that_answers_eio_ends_the_process_and_everything_acknowled
     writer = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     acknowledged = [int(writer.stdout.readline()) for _ in range(200)]
+    loopdisk.stopped([writer.pid])
     disk.cut()
-    out, talk = writer.communicate(timeout=30)
-    acknowledged += [int(line) for line in out.splitlines()]
+    writer.send_signal(signal.SIGCONT)
+    _out, talk = writer.communicate(timeout=30)
     assert writer.returncode == 70
     assert "the store has failed and stops this process" in talk
     assert "Input/output error" in talk

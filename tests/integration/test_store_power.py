@@ -62,6 +62,7 @@ async def test_power_cuts_lose_nothing_that_was_acknowledged(disk: loopdisk.Loop
     for round_ in range(ROUNDS):
         writer = Writer(disk.path / "store", round_ * 1_000_000)
         acknowledged += writer.read(ACKNOWLEDGED_PER_ROUND + 83 * round_)
+        loopdisk.stopped([writer.process.pid])
         disk.cut()
         acknowledged += writer.kill()
         disk.power_on()
