@@ -8,6 +8,7 @@ from tests.soak import rounds
 SUITES: Final = {
     "store": "tests.soak.store:SUITE",
     "store-crash": "tests.soak.storecrash:SUITE",
+    "store-members": "tests.soak.members:SUITE",
     "raft": "tests.soak.raft:SUITE",
     "etcd": "tests.soak.etcd:SUITE",
 }
