@@ -93,7 +93,7 @@ class Told:
         firsts = [key for key, value in held.items() if key.startswith(people.TOKENS)
                   and people.TOKEN.decode(value).kind is people.Kind.FIRST]  # fmt: skip
         enters = [one for one in persons if one.rank is people.Rank.ADMINISTRATOR and one.password]
-        assert firsts or [one for one in enters if one.domain == MASTER]
+        assert firsts or any(one.domain == MASTER for one in enters)
 
     async def tokens_follow_their_people(self, held: dict[bytes, bytes]) -> None:
         for text in self.tokens:
