@@ -272,6 +272,40 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "server-expel-asked-no": (["server", "expel", "n2"], "n\n", nothing),
     "server-expel-nobody-to-ask": (["server", "expel", "n2"], "", nothing),
     "whoami": (["whoami"], "", nothing),
+    "whoami-json": (["whoami", "-o", "json"], "", nothing),
+    "fmt-json": (["fmt", "system.yaml", "-o", "json"], "", nothing),
+    "validate-folder": (["validate", "folder"], "", nothing),
+    "validate-several": (["validate", "folder/a.yaml", "folder/b.yaml"], "", nothing),
+    "upload-json": (["upload", "system.yaml", "-o", "json"], "", nothing),
+    "upload-invalid": (
+        ["upload", "invalid.yaml"],
+        "",
+        answer(Verb.UPLOAD, requests.Uploaded("d-9", False, upstream.DIGEST, 512, (upstream.FINDING,))),
+    ),
+    "plan-unchanged": (
+        ["plan", "system.yaml", "--detailed-exitcode"],
+        "",
+        answer(
+            Verb.PLAN,
+            msgspec.structs.replace(
+                upstream.PLANNED, verdict="unchanged", text="unchanged: the document is the active one\n"
+            ),
+        ),
+    ),
+    "apply-folder": (["apply", "folder", "--yes", "--wait", "none"], "", nothing),
+    "apply-nothing-named": (["apply", "--yes"], "", nothing),
+    "rollback-to": (["rollback", "--to", "41", "--yes", "--wait", "none"], "", nothing),
+    "rollback-dry-run": (["rollback", "--dry-run"], "", nothing),
+    "rollback-json": (["rollback", "--yes", "-o", "json"], "", nothing),
+    "rollback-nobody-to-ask": (["rollback"], "", nothing),
+    "status-not-converged": (["status", "--not-converged"], "", nothing),
+    "status-site": (["status", "--site", "north", "-o", "tree"], "", nothing),
+    "status-rollout-json": (["status", "ro-7", "-o", "json"], "", nothing),
+    "sites-name": (["sites", "-o", "name"], "", nothing),
+    "roles-json": (["roles", "-o", "json"], "", nothing),
+    "show-yaml": (["show", "active", "-o", "yaml"], "", nothing),
+    "context-list-json": (["context", "list", "-o", "json"], "", nothing),
+    "context-use": (["context", "use", "demo"], "", nothing),
     "context-list": (["context", "list"], "", nothing),
     "context-use-unknown": (["context", "use", "elsewhere"], "", nothing),
 }
@@ -283,6 +317,10 @@ def driven(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> terminal.
     monkeypatch.setenv("COLUMNS", "100")
     pathlib.Path("system.yaml").write_text(VALID)
     pathlib.Path("invalid.yaml").write_text(INVALID)
+    pathlib.Path("folder").mkdir()
+    first, second = VALID.split("roles:")
+    pathlib.Path("folder/a.yaml").write_text(first)
+    pathlib.Path("folder/b.yaml").write_text(f"roles:{second}")
     web = "ws1: {type: ws}\n  web1: {type: process, params: {command: [/bin/sleep, '9']}}"
     pathlib.Path("changed.yaml").write_text(
         VALID.replace("ws1: {type: ws}", web).replace("dc1, ws1]", "dc1, ws1, web1]")
