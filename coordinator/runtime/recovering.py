@@ -73,13 +73,18 @@ class Found(msgspec.Struct, frozen=True):
 # --- looking --------------------------------------------------------------------------------------------------------
 
 
-def look(at: handover.Ground, file: pathlib.Path | None, addresses: Sequence[str] = ()) -> Found:
-    """Read what is here, then ask the field, and `addresses` besides.
+def look(
+    at: handover.Ground,
+    file: pathlib.Path | None,
+    addresses: Sequence[str] = (),
+    into: access.Access | None = None,
+) -> Found:
+    """Read what is here, or where that is nothing what `into` holds already; then ask the field, and `addresses` besides.
 
     Raises `InUseError`, `NotFoundError`, `DamagedError`, `IdentityError`.
     """
     here = home.at(at.layout, at.clock)
-    state, end, reason = _stored(at, here, file)
+    state, end, reason = _stored(at, here, file, into)
     sources = [*_of_state(state, here), *_of_ledgers(at, here), *_of_seed(here)]
     if here.content.target is not None:
         sources.append(Source("this server", here.content, here.body))
@@ -143,7 +148,7 @@ def _places(best: Source | None, here: home.Home) -> list[field.Place]:
 
 
 def _stored(
-    at: handover.Ground, here: home.Home, file: pathlib.Path | None
+    at: handover.Ground, here: home.Home, file: pathlib.Path | None, into: access.Access | None
 ) -> tuple[mvcc.State, log.Position, str]:
     """The state of the snapshot or of the store here; an empty one and why where neither can be read."""
     if file is not None:
@@ -159,7 +164,8 @@ def _stored(
         with store_files.held(at.layout.store) as held:
             image = store_files.read(held, here.identity.cluster)
     except (errors.NotFoundError, errors.DamagedError) as problem:
-        return mvcc.State(), log.NOTHING, problem.message
+        state = mvcc.State() if into is None else etcd_work.stored(into, here.identity.cluster)[0]
+        return state, log.NOTHING, "" if state.revision else problem.message
     return image.state, image.last, ""
 
 

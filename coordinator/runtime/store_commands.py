@@ -206,7 +206,7 @@ def recover(  # noqa: PLR0913 one parameter per option
     if used is not None:
         etcd_work.check_ours(used, at.cluster)
     ground = _ground(directory)
-    found = recovering.look(ground, file, addresses)
+    found = recovering.look(ground, file, addresses, used)
     for line in recovering.told(found):
         click.echo(line)
     if not yes:
