@@ -6,7 +6,7 @@ Made anew when the identity is renewed or the roots of `trust` change; links tha
 import asyncio
 import functools
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from coordinator import effects, names
 from coordinator.trust import authority, peers, tls
@@ -24,6 +24,8 @@ class Credentials:
         self._roots = tuple(roots)
         self._attached: list[ssl.SSLContext] = []
         self.revoked: frozenset[names.ServerId] = frozenset()
+        self.pins: dict[names.ServerId, Callable[[str], bool]] = {}
+        """Whether a key is that of a server, where no hello shows an admission: among the members of the store."""
 
     def attach(self, context: ssl.SSLContext) -> ssl.SSLContext:
         """One that cannot be made anew: it shows the newest certificate too, and takes every root that comes."""

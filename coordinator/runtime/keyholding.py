@@ -22,6 +22,7 @@ from coordinator.tiers import asking, desk, keys, rotating, upstream
 from coordinator.trust import authority, certificates, sealing, signing
 
 LOOK_S = 1.0
+PIN_S = 2.0  # sooner than a server that changed its key says that it uses it
 
 _LOG = logs.Log("runtime")
 _UNOPENED: set[int] = set()
@@ -115,6 +116,22 @@ async def newest(
     await anyio.to_thread.run_sync(found.save, root)
     _LOG.info("authority taken over", number=found.number)
     return found
+
+
+async def pin(here: home.Home, store: port.Store) -> None:
+    """Until cancelled: of the other members' servers those keys count that their admissions name."""
+    while True:
+        seats = [membership.seat(one.member) for one in (await store.status()).members]
+        with contextlib.suppress(errors.TiercastError):  # no quorum, or nothing issued yet: looked at again
+            trust = await store.get(keys.TRUST)
+            for seat in seats:
+                item = None if seat is None else await store.get(keys.admission(seat.server))
+                if seat is not None and item is not None and trust is not None:
+                    ring = signing.Keyring.trusting(trust.value, here.identity.cluster)
+                    found = mirror.verify(item.value, ring)
+                    assert isinstance(found, mirror.SignedAdmission)
+                    here.own.pins[seat.server] = found.content.names_key
+        await anyio.sleep(PIN_S)
 
 
 async def rotated(

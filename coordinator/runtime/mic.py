@@ -86,6 +86,7 @@ class MicRole:
         except errors.TiercastError as problem:
             raise home.refused(problem, place) from problem
         context.background(self._go_on)
+        context.background(functools.partial(keyholding.pin, here, self._store))
         context.background(functools.partial(self._answer_here, self._store))
         root = settings.Layout(context.server_directory).root
         context.background(functools.partial(saving.keep_saving, self._store, root))

@@ -117,7 +117,10 @@ def _identify(
     here.own.trust(here.content.trust.content.roots, here.content.trust.content.revoked)
 
     def identify(certificate: bytes) -> str:
-        peer = tls.identified(certificate, here.identity.cluster, clock.wall()).server_id
+        shown = tls.identified(certificate, here.identity.cluster, clock.wall())
+        peer, pinned = shown.server_id, here.own.pins.get(shown.server_id)
+        if pinned is not None and not pinned(shown.key):
+            raise errors.IdentityError(f"it holds another key than its admission names (got {peer})")
         if peer in here.own.revoked or peer not in members:
             raise errors.IdentityError(f"not a member of the store (got {peer})")
         return members[peer]

@@ -2,23 +2,26 @@
 
 import functools
 import pathlib
+import ssl
 
 import anyio
 import msgspec
 import pytest
 
-from coordinator import names
+from coordinator import errors, names
 from coordinator.hop import credentials, ledger
 from coordinator.host import disk, settings
 from coordinator.propagation import mirror, objects
-from coordinator.runtime import home, keyholding
-from coordinator.store import commands
+from coordinator.runtime import home, keyholding, mic_store
+from coordinator.store import commands, membership, port
+from coordinator.store.backends.raft import journal
 from coordinator.tiers import desk, keys, rotating
 from coordinator.trust import authority, certificates, sealing, signing
 from tests import micworld
 
 pytestmark = pytest.mark.anyio
 CALLER = desk.Caller("root", "here", "rotate", "")
+END = "-----END CERTIFICATE-----\n"
 SECOND = names.ServerId("id-c2")
 
 
@@ -58,6 +61,47 @@ async def test_an_older_authority_never_takes_the_place_of_a_newer_one(tmp_path:
     root = disk.DirectoryDisk(tmp_path)
     assert await keyholding.newest(world.store, root, own, newer) is newer
     assert root.names() == []
+
+
+async def test_a_member_of_the_store_must_hold_the_key_that_its_admission_names(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyholding, "PIN_S", 0.01)
+    world, layout = micworld.World(), settings.Layout(tmp_path)
+    async with world.running() as (served, _tree):
+        key = certificates.new_key()
+        pem = certificates.signing_request(key, "c2").decode()
+        second = await world.enroll(served, "c2", pem)
+        root = disk.DirectoryDisk(layout.root)
+        authority.enrolled(world.authority, micworld.FIRST, world.clock.wall()).save(root)
+        root.write(authority.TRUST_FILE, world.authority.first_trust())
+        here = home.at(layout, world.clock)
+        members = tuple(
+            membership.Seat(f"t{number}", server, f"127.0.0.{number}").member
+            for number, server in enumerate((micworld.FIRST, second), 1)
+        )
+        group = mic_store.group_of(journal.Identity(micworld.CLUSTER, members[0], members), here, world.clock)
+
+        def shown(private: bytes) -> bytes:
+            public = certificates.public_pem(private)
+            made = authority.issue(world.authority, second, public, world.clock.wall())
+            return ssl.PEM_cert_to_DER_cert(made.decode().partition("-----END CERTIFICATE-----")[0] + END)
+
+        monkeypatch.setattr(world.store, "status", functools.partial(_members, members))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keyholding.pin, here, world.store)
+            await micworld.until(lambda: second in here.own.pins)
+            tasks.cancel_scope.cancel()
+        assert group.identify(shown(key)) == members[1]
+        with pytest.raises(errors.IdentityError, match="another key"):
+            group.identify(shown(certificates.new_key()))
+        here.own.trust((), (second,))
+        with pytest.raises(errors.IdentityError, match="not a member"):
+            group.identify(shown(key))
+
+
+async def _members(members: tuple[str, ...]) -> port.StoreStatus:
+    return port.StoreStatus("raft", tuple(port.MemberStatus(one) for one in members), None, 0, 0, 0, 0)
 
 
 async def test_core_roles_show_and_trust_what_their_server_has_written(
