@@ -286,7 +286,7 @@ async def viewers(session: aiohttp.ClientSession) -> float:
 async def test_a_viewer_that_does_not_read_is_closed_and_the_others_are_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams, "WRITE_S", 0.3)
+    monkeypatch.setattr(streams, "WRITE_S", 1.0)
     mic = Mic()
     async with serving(mic) as session, following(session) as good:
         await good.next()

@@ -195,6 +195,36 @@ def test_away_from_the_master_site_it_administers_only_where_the_role_says_so(tm
     anyio.run(main)
 
 
+def test_what_happens_is_told_over_the_link_of_any_web_role(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with (
+            two_servers(tmp_path, with_web_role()) as (c1, n1, token),
+            n1.running("wsn1", ws.WsRole(), kinds.WsParams(admin=True)) as served,
+        ):
+            await micworld.until(lambda: healthy(served))
+            link = served._link
+            assert link is not None
+            ca = (c1.directory / "identity" / "ca.pem").read_bytes()
+            headers = {"Authorization": f"Bearer {token}"}
+            url = f"https://{town.N1}:8443/api/admin/v1/cfg/events"
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url, headers=headers, ssl=tls.pinned_client_context(ca)) as response,
+            ):
+                with anyio.fail_after(micworld.DEADLINE_S):
+                    while await response.content.readline() != b"event: state\n":
+                        pass
+                    change = builders.bent(
+                        lambda plain: plain["sites"]["north"].update(description="told of"), with_web_role()
+                    )
+                    source = requests.Source(files=(micworld.file(change),))
+                    await town.ask(served, token, requests.Verb.APPLY, requests.Apply(source=source))
+                    while await response.content.readline() != b"event: revision\n":
+                        pass
+
+    anyio.run(main)
+
+
 def test_mic_certifies_the_addresses_of_the_document_and_nothing_that_is_asked_for(
     tmp_path: pathlib.Path,
 ) -> None:
