@@ -227,7 +227,7 @@ class Driver:
     def _store(self, output: events.Store) -> None:
         """Blocks the loop for the length of two fsyncs: nothing later may be said before this is durable."""
         if self._book is not None:
-            self._book.store(output.objects, output.body, output.keep)
+            self._book.store(output.objects, output.body, output.keep, output.frame)
         self._inbox.append(events.Stored(output.ticket))
 
     async def _dial(self, output: events.Dial) -> None:

@@ -123,8 +123,9 @@ class Ledger:
         changed: Mapping[str, bytes],
         body: tuple[names.Digest, bytes] | None = None,
         keep: Collection[names.Digest] = (),
+        frame: bytes = b"",
     ) -> None:
-        """Make this durable as one: `changed` replaces objects key by key, `body` is added.
+        """Make this durable as one: `changed` replaces objects key by key, `body` is added (as `frame`, if there is one).
 
         Of the bodies the last `BODIES_KEPT_BY_MIRROR` stay, and those in `keep` however old.
         """
@@ -134,7 +135,7 @@ class Ledger:
         if body is not None:
             digest, data = body
             assert hashlib.sha256(data).hexdigest() == digest
-            packed = zstd.compress(data)
+            packed = frame or zstd.compress(data)
             if moving and len(packed) <= self._small_bytes:
                 small[digest] = packed
             else:

@@ -142,7 +142,7 @@ class Shelf:
 
         `own` is the base that was here: where the whole came all the same, a delta against that was not worth it.
         """
-        self._keep_encoding((came.digest, came.base), bytes(came.encoding))
+        self._keep_encoding((came.digest, came.base), came.encoding)
         self._chosen[came.digest, own] = came.base
 
     def inline(self, digest: names.Digest, base: str) -> messages.Chunk | None:
@@ -158,8 +158,15 @@ class Assembly:
         self.digest = digest
         self._size = size_bytes
         self.base = ""
-        self.encoding = bytearray()
+        self.encoding = b""
+        """Once it is whole."""
+        self._pieces: list[bytes] = []
         self.offset = 0
+
+    @property
+    def frame(self) -> bytes:
+        """The body as one zstd frame, if it came as one; else nothing."""
+        return b"" if self.base or len(self.encoding) == self._size else self.encoding
 
     def add(self, chunk: messages.Chunk, base: bytes | None) -> bytes | None:
         """The body once it is whole and its digest right, else None; `base` are the bytes of `chunk.base`.
@@ -172,16 +179,17 @@ class Assembly:
             raise errors.ProtocolError("empty piece")
         if chunk.size != self._size or chunk.total > self._size + limits.CHUNK_BYTES:
             raise errors.ProtocolError(f"size differs from the record (got {chunk.size}, have {self._size})")
-        if self.encoding and chunk.base != self.base:
+        if self._pieces and chunk.base != self.base:
             raise errors.ProtocolError("the base changed between pieces")
         if chunk.base and base is None:
             raise errors.ProtocolError("delta against a body that is not here")
         self.base = chunk.base
-        self.encoding += chunk.data
+        self._pieces.append(chunk.data)
         self.offset += len(chunk.data)
         if self.offset < chunk.total:
             return None
-        body = decode(bytes(self.encoding), base if chunk.base else None, self._size)
+        self.encoding = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        body = decode(self.encoding, base if chunk.base else None, self._size)
         if digest_of(body) != self.digest:
             raise errors.ProtocolError("body has another digest than its record")
         return body

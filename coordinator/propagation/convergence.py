@@ -232,17 +232,17 @@ class Convergence:
     # --- the judgement --------------------------------------------------------------------------------------------
 
     def _recount(self, now: float, *, keep_since: bool = False) -> None:
-        self._counts = dict.fromkeys(Sync, 0)
-        self._reachable = 0
+        counts, reachable, asked = dict.fromkeys(Sync, 0), 0, self.asked
         for server, facts in self.facts.items():
             before = facts.sync
-            facts.sync = self._sync(server, facts, now)
-            if not keep_since and (facts.sync is not before or facts.since == 0.0):
+            sync = facts.sync = self._sync(server, facts, now)
+            if not keep_since and (sync is not before or facts.since == 0.0):
                 facts.since = now
-            facts.reachable = server in self.asked and self._is_reachable(facts)
-            if server in self.asked:
-                self._counts[facts.sync] += 1
-                self._reachable += facts.reachable
+            facts.reachable = server in asked and self._is_reachable(facts)
+            if server in asked:
+                counts[sync] += 1
+                reachable += facts.reachable
+        self._counts, self._reachable = counts, reachable
         self._touched(now)
 
     def _judge(self, server: names.ServerId, facts: Facts, now: float) -> None:

@@ -121,6 +121,8 @@ class Store(msgspec.Struct, frozen=True):
     body: tuple[names.Digest, bytes] | None
     keep: tuple[names.Digest, ...]
     """Bodies that must not be dropped."""
+    frame: bytes = b""
+    """`body` as one zstd frame, where it came as one: it need not be compressed again."""
 
 
 class Accepted(msgspec.Struct, frozen=True):

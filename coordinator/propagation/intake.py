@@ -94,6 +94,8 @@ class Intake:
         """Over whose link pieces of a prepared body are asked for."""
         self._staged: dict[str, tuple[mirror.AnySigned, ...]] = {}
         self._staged_body: tuple[names.Digest, bytes] | None = None
+        self._frame = (names.Digest(""), b"")
+        """Of the body that came last, where it came as one zstd frame."""
         self._storing: tuple[mirror.AnySigned, ...] | None = None
         self._ticket = 0
         self._wanted: _Wanted | None = None
@@ -316,6 +318,7 @@ class Intake:
             return ()
         if self.relays and not wanted.full:
             self.shelf.learn(wanted.assembly, self.content.digest)
+        self._frame = (wanted.assembly.digest, wanted.assembly.frame)
         return tuple(self._take(body))
 
     def _start_again(self, wanted: _Wanted, why: str) -> tuple[Output, ...]:
@@ -369,7 +372,9 @@ class Intake:
         prepared = [one.content.prepared for one in batch if isinstance(one, mirror.SignedTarget)]
         held = [one.digest for one in (*prepared, self.holding.pointer) if one is not None]
         keep = tuple(dict.fromkeys((*new, *held, self.content.digest)))
-        return (events.Store(self._ticket, raws, body, keep),)
+        frame = self._frame[1] if body is not None and body[0] == self._frame[0] else b""
+        self._frame = (names.Digest(""), b"")
+        return (events.Store(self._ticket, raws, body, keep, frame),)
 
     def stored(self, ticket: int) -> tuple[Output, ...]:
         """The ledger has it: from here on it counts."""

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
+from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -252,3 +253,12 @@ def test_a_head_of_another_version_is_not_forgotten() -> None:
     with pytest.raises(errors.DamagedError, match="another version"):
         ledger.Ledger(disk)
     assert "head" in disk.files
+
+
+def test_a_body_that_came_as_one_frame_is_kept_as_it_came() -> None:
+    body = b"a document " * 1000
+    frame, digest = zstd.compress(body, level=1), names.Digest(hashlib.sha256(body).hexdigest())
+    there = CrashingDisk()
+    ledger.Ledger(there, small_bytes=0).store({}, (digest, body), (digest,), frame)
+    assert there.files[f"bodies/{digest}.zst"] == frame
+    assert ledger.Ledger(there).body(digest) == body
