@@ -235,10 +235,9 @@ def test_the_engine_is_changed_by_a_recovery_there_and_back(system: System) -> N
     assert taken.code == 10, taken
     into_raft = system.run("store", "recover", "--into", "raft", "--yes", "--dir", system.dir("c1")).out
     assert "engine    raft" in into_raft
-    shutil.rmtree(
-        system.world.directory("c1") / "store"
-    )  # a machine that has lost its disk has no other way to its history
     assert "keys      " in system.run("store", "check", "--dir", system.dir("c1")).out
+    # A machine that has lost its disk has no other way to its history.
+    shutil.rmtree(system.world.directory("c1") / "store")
     words = ("--into", system.address, *system.engine, "--yes", "--dir", system.dir("c1"))
     back = system.run("store", "recover", *words).out
     assert f"engine    {system.address}" in back
