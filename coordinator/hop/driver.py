@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from coordinator import effects, errors, names
-from coordinator.hop import dial, door, ledger, link, serve
+from coordinator.hop import dial, ledger, link, serve
 from coordinator.host import logs
 from coordinator.propagation import events, messages, wire
 from coordinator.trust import peers
@@ -98,7 +98,7 @@ class Driver:
         """Begin to tick."""
         self.feed(events.Tick())
 
-    async def listen(self, address: str, port: int, strangers: door.Door | None = None) -> serve.Server:
+    async def listen(self, address: str, port: int, strangers: serve.Strangers | None = None) -> serve.Server:
         """Accept children over TLS, and at its door who has no identity yet. Raises `InUseError`, `UnreachableError`."""
         assert self._ground.own is not None
         own, side = self._ground.own, _Side(self, None)

@@ -10,9 +10,10 @@ import contextlib
 import errno
 import os
 import socket
+from typing import Protocol
 
 from coordinator import errors, limits
-from coordinator.hop import door, link
+from coordinator.hop import link
 from coordinator.host import logs
 
 ACCEPT_RETRY_S = 0.1
@@ -21,6 +22,14 @@ TLS_HANDSHAKE = b"\x16"
 """The first byte of whoever speaks TLS."""
 
 _LOG = logs.Log("hop")
+
+
+class Strangers(Protocol):
+    """Whoever attends to those without an identity; `door.Door` is the product's, and too heavy for every worker node."""
+
+    async def attend(self, connected: socket.socket, until: float) -> None:
+        """See one through, who has sent a byte that is not of TLS and must have asked by `until` of the loop's clock."""
+        ...
 
 
 class Server:
@@ -32,7 +41,7 @@ class Server:
         own: link.Own | None,
         events: link.LinkEvents,
         links_max: int = limits.LINKS,
-        strangers: door.Door | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         """`own` is None on a Unix socket; `strangers` is for those without an identity, where they may ask.
 
@@ -183,7 +192,7 @@ async def serve(
     events: link.LinkEvents,
     *,
     links_max: int = limits.LINKS,
-    strangers: door.Door | None = None,
+    strangers: Strangers | None = None,
 ) -> Server:
     """Listen for children. Raises `InUseError` on a taken port, `UnreachableError` on an address not of this machine."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -28,15 +28,20 @@ def modules(folder: str) -> list[str]:
     return sorted(name for name in names if not name.endswith(".__main__"))
 
 
-def complaint(names: list[str]) -> str:
+def complaint(names: list[str], heavy: tuple[str, ...] = HEAVY) -> str:
     """Of a fresh interpreter that imports them one after the other; empty where all is well."""
-    probe = [sys.executable, "-c", PROBE, ",".join(HEAVY), *names]
+    probe = [sys.executable, "-c", PROBE, ",".join(heavy), *names]
     done = subprocess.run(probe, cwd=tree.ROOT, capture_output=True, text=True, timeout=60, check=False)
     return done.stderr.strip() if done.returncode else ""
 
 
 def test_no_module_of_a_worker_node_loads_what_is_heavy() -> None:
     assert complaint(modules("nodeagent")) == ""
+
+
+def test_a_worker_node_verifies_signatures_and_knows_no_certificates() -> None:
+    """X.509 costs 4 MiB in each; a node has a Unix socket and no TLS."""
+    assert complaint(["nodeagent.main.node"], ("cryptography.x509", "coordinator.trust.authority")) == ""
 
 
 def test_the_command_line_starts_without_what_is_heavy() -> None:
