@@ -156,7 +156,7 @@ class Hub:
         except errors.TiercastError as problem:
             if problem.code not in kept.AWAY and problem.code != "busy":
                 raise
-            self._away = True
+            self._away = problem.code in kept.AWAY
             await anyio.sleep(AGAIN_S)
             return
         self._away = False
