@@ -29,6 +29,7 @@ class Office:
         self._mic = mic
         self._signers = [signing.Signer(CLUSTER, bytes([7]) * 32)]
         self._keys: tuple[signing.SigningKey, ...] = (self._signers[0].unendorsed(),)
+        self._retired: tuple[names.KeyId, ...] = ()
         self._revision = 0
         self._target_seq = 0
         self._admission_seq = 0
@@ -50,10 +51,38 @@ class Office:
         new = signing.Signer(CLUSTER, bytes([number]) * 32)
         self._keys = (*self._keys, self._signers[-1].endorse(new.public))
         serial = self.content.trust.content.seq + 1
-        body = signing.TrustBody(1, serial, self._keys, ())
+        body = signing.TrustBody(1, serial, self._keys, (), retired=self._retired)
         raw = self._sign(objects.Kind.TRUST, body)
         self._signers.append(new)
         self.content = self.content.take(mirror.SignedTrust(raw, body))
+
+    def sign_anew(self) -> None:
+        """Everything that counts, under the next numbers and by the newest key."""
+        for one in list(self.content.admissions.values()):
+            self._admit(one.content.server_id, one.content.name, one.content.state, one.content.site)
+        target, record = self.content.target, self.content.record
+        if target is not None and record is not None:
+            self._target(target.content.active, record.content, target.content.rollout)
+
+    def retire(self) -> None:
+        """All keys but the newest sign nothing any more."""
+        body = self.content.trust.content
+        gone = tuple(key.id for key in self._keys[:-1])
+        alone = msgspec.structs.replace(body, seq=body.seq + 1, keys=self._keys, retired=gone)
+        self._retired = gone
+        self.content = self.content.take(mirror.SignedTrust(self._sign(objects.Kind.TRUST, alone), alone))
+
+    def needed(self) -> list[str]:
+        """Servers that have not said that they hold all of it as it is now; nothing is retired while there are any."""
+        numbers, missing = self.content.numbers, []
+        for server, one in self.content.admissions.items():
+            seen = self.seen.get(server)
+            ack = None if seen is None else seen.ack
+            held = objects.Numbers() if ack is None else ack.holds
+            late = held.target < numbers.target and one.content.state is objects.AdmissionState.PLACED
+            if late or held.trust < numbers.trust or held.admission < one.content.serial:
+                missing.append(one.content.name)
+        return sorted(missing)
 
     def enroll(self, name: names.ServerName) -> mirror.SignedAdmission:
         """A server that no revision names yet."""
