@@ -40,7 +40,7 @@ def test_no_module_of_a_worker_node_loads_what_is_heavy() -> None:
 
 
 def test_a_worker_node_verifies_signatures_and_knows_no_certificates() -> None:
-    """X.509 costs 4 MiB in each; a node has a Unix socket and no TLS."""
+    """X.509 costs 2 MiB in each; a node has a Unix socket and no TLS."""
     assert complaint(["nodeagent.main.node"], ("cryptography.x509", "coordinator.trust.authority")) == ""
 
 
