@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.demo import editions, footing, place
+from bench.demo import editions, engine, footing, place
 from coordinator import errors
 from coordinator.config import reading
 from coordinator.host import catalogue
@@ -49,3 +49,18 @@ def test_every_port_of_every_edition_is_looked_at_before_the_start() -> None:
     for edition in EDITIONS:
         for program in edition.programs.values():
             assert (place.PLACES[program.server].address, program.port) in needed
+
+
+def test_a_private_etcd_stands_where_nothing_else_of_the_demo_does() -> None:
+    for kind in engine.Kind:
+        assert not engine.endpoints(kind) & footing.needed()
+        assert bool(engine.words(kind)) == bool(engine.endpoints(kind)) == (kind is not engine.Kind.RAFT)
+    assert engine.words(engine.Kind.ETCD3)[1].count(":2379") == 3
+
+
+def test_a_machine_without_etcd_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    engine.check(engine.Kind.RAFT)
+    with pytest.raises(errors.NotFoundError) as raised:
+        engine.check(engine.Kind.ETCD)
+    assert "etcd-server" in raised.value.hint
