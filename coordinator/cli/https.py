@@ -22,7 +22,7 @@ class HttpsClient:
     """See the module."""
 
     def __init__(self, context: contexts.Context) -> None:
-        self._servers = [_address(server) for server in context.servers]
+        self._servers = [address(server) for server in context.servers]
         self._token = context.token
         self._tls = _pinned(context.ca)
         self.place = context.servers[0]
@@ -149,7 +149,8 @@ def _pinned(ca: str) -> ssl.SSLContext:
     return context
 
 
-def _address(server: str) -> tuple[str, int]:
+def address(server: str) -> tuple[str, int]:
+    """Host and port of a system's URL. Raises `UsageError`."""
     parts = urllib.parse.urlsplit(server if "://" in server else f"https://{server}")
     try:
         port = parts.port or limits.PORT_WS

@@ -75,3 +75,27 @@ def use_context(name: str) -> int:
     contexts.write(place, msgspec.structs.replace(known, current=name))
     shown.tell(f"now asked: {name}")
     return exits.Exit.OK
+
+
+@context.command("servers")
+@click.argument("servers", nargs=-1, required=True, metavar="URL...")
+@click.option("--context", "name", default="", metavar="NAME", help="Of another one than the current one.")
+def set_servers(servers: tuple[str, ...], name: str) -> int:
+    """Ask this system at these servers, in this order: any that runs ws, the next where one does not answer."""
+    from coordinator.cli import https  # noqa: PLC0415 30 ms that nothing else here needs
+
+    shown = session.current()
+    place = contexts.path(shown.environment)
+    known = contexts.read(place, session.parsed)
+    chosen = name or known.current
+    if chosen not in known.contexts:
+        have = ", ".join(sorted(known.contexts)) or "none"
+        raise errors.UsageError(
+            f"no such context (got {chosen!r}, have {have})", hint="tiercast context list"
+        )
+    for server in servers:
+        https.address(server)
+    changed = msgspec.structs.replace(known.contexts[chosen], server=servers)
+    contexts.write(place, msgspec.structs.replace(known, contexts={**known.contexts, chosen: changed}))
+    shown.tell(f"{chosen} is asked at {', '.join(servers)}")
+    return exits.Exit.OK

@@ -307,6 +307,7 @@ CASES: dict[str, tuple[list[str], str, Callable[[terminal.Terminal], None]]] = {
     "context-list-json": (["context", "list", "-o", "json"], "", nothing),
     "context-use": (["context", "use", "demo"], "", nothing),
     "context-list": (["context", "list"], "", nothing),
+    "context-servers": (["context", "servers", "https://10.1.0.11:8443", "https://10.2.0.11"], "", nothing),
     "context-use-unknown": (["context", "use", "elsewhere"], "", nothing),
 }
 

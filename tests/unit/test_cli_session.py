@@ -119,3 +119,15 @@ def test_what_comes_from_elsewhere_cannot_take_over_a_terminal(driven: terminal.
     )
     assert "\x1b" not in driven.run("show", "active", "--document", colour=True).out
     assert "\x1b" in driven.run("show", "active", "--document").out
+
+
+def test_a_context_is_told_at_which_servers_its_system_is_asked(driven: terminal.Terminal) -> None:
+    done = driven.run("context", "servers", "https://10.1.0.11:8443", "https://10.2.0.11:8443")
+    assert (done.exit, done.talk) == (0, "demo is asked at https://10.1.0.11:8443, https://10.2.0.11:8443\n")
+    driven.run("whoami")
+    assert driven.connected[-1].servers == ("https://10.1.0.11:8443", "https://10.2.0.11:8443")
+    assert driven.connected[-1].token == "secret-token"
+    assert driven.run("context", "servers", "http://a").exit == 64
+    assert driven.run("context", "servers", "https://a", "--context", "nowhere").exit == 64
+    driven.run("whoami")
+    assert len(driven.connected[-1].servers) == 2
