@@ -11,7 +11,7 @@ import socket
 from typing import cast
 
 from coordinator import errors, limits, names
-from coordinator.hop import door, driver, link, serve
+from coordinator.hop import driver, link, serve
 from coordinator.propagation import events, messages
 from coordinator.trust import peers
 
@@ -25,7 +25,7 @@ class PlainDriver(driver.Driver):
     server_id = names.ServerId("")
     """Said to every peer; set before the first link."""
 
-    async def listen(self, address: str, port: int, strangers: door.Door | None = None) -> serve.Server:
+    async def listen(self, address: str, port: int, strangers: serve.Strangers | None = None) -> serve.Server:
         assert strangers is None, "nobody without an identity comes here"
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
