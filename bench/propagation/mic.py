@@ -161,9 +161,18 @@ def _raw(signed: mirror.SignedRecord | mirror.SignedTarget | None) -> bytes:
     return signed.raw
 
 
-async def publish(at: Desk, watched: Watched, body: bytes) -> dict[str, object]:
+Prepared = tuple[bytes, expansion.Expanded]
+
+
+def prepared(path: str) -> Prepared:
+    """A document in memory, understood."""
+    body = pathlib.Path(path).read_bytes()
+    return body, expansion.expand(model.decode(body))
+
+
+async def publish(at: Desk, watched: Watched, ready: Prepared) -> dict[str, object]:
     """One revision, from the document in memory to the last ack."""
-    document = expansion.expand(model.decode(body))
+    body, document = ready
     watched.want(names.Version(at.past.version.generation, at.past.version.revision + 1))
     began = ground.CLOCK.monotonic()
     async with at.turn:
@@ -178,12 +187,8 @@ async def publish(at: Desk, watched: Watched, body: bytes) -> dict[str, object]:
     }
 
 
-def _body(path: str) -> bytes:
-    return pathlib.Path(path).read_bytes()
-
-
 async def work(line: program.Line) -> None:
-    """Questions: `publish` (a path), `converged`, `report`."""
+    """Questions: `prepare` and `publish` (a path), `converged`, `report`."""
     directory = pathlib.Path(sys.argv[1])
     told = roster.load(directory / roster.FILE)
     at = await opened(told, directory / "mic")
@@ -196,9 +201,13 @@ async def work(line: program.Line) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(served.run)
         line.say(port=server.port, loop=type(asyncio.get_running_loop()).__module__)
+        ready: Prepared = b"", told.expanded()
         while (question := await line.next()) is not None:
-            if "publish" in question:
-                line.say(**await publish(at, watched, _body(question["publish"])))
+            if "prepare" in question:
+                ready = prepared(question["prepare"])
+                line.say(bytes=len(ready[0]))
+            elif "publish" in question:
+                line.say(**await publish(at, watched, ready))
             elif "converged" in question:
                 await watched.until()
                 line.say(acks=at.master.convergence.summary.ready)

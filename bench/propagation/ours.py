@@ -34,7 +34,7 @@ class Tiercast:
         roster.save(told, order.directory)
         mic = made.add(stand.PUBLISHER, await _start("mic", "mic", order))
         heard = await mic.hear()
-        made.loop = heard["loop"]
+        made.loop, made.prepares = heard["loop"], True
         relays = [
             made.add(IC, await _start(f"ic{n}", "ic", order, str(n), str(heard["port"]), ANY_PORT))
             for n in range(order.sites)

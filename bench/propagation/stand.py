@@ -96,6 +96,8 @@ class Stand:
         self.hops: dict[str, tuple[str, str]] = {}
         """By name: whose counters tell of it, and which of `in` and `out` is downwards there."""
         self.loop = ""
+        self.prepares = False
+        """The publisher reads and understands a document beforehand: neither its clock nor its CPU counts that."""
 
     def add(self, role: str, made: programs.Program) -> programs.Program:
         self.programs.setdefault(role, []).append(made)
@@ -112,6 +114,8 @@ class Stand:
 
     async def measure(self, one: workload.Published, agents: int) -> Measured:
         """Publish it and wait for all acks. Raises `FailedError` where anything is missing."""
+        if self.prepares:
+            await self.publisher.ask({"prepare": str(one.path)})
         flows, weights = await self._traffic(), self._weights()
         answer = await self.publisher.ask({"publish": str(one.path)})
         used = self._used(weights)
