@@ -1,7 +1,7 @@
 """The embedded store: our own Raft, journal and snapshots (docs/decisions/0001-own-raft-core.md).
 
 Reading order: `log`, `messages` (the contract), `leading`, `core` (pure); `records`, `journal`, `snapshot`, `transfer`,
-`recovery`, `keeper` (disk); `transport`, `forwarding`, `levels` (other members); `member` (drives all of it); `calls`, `store`
+`recovery`, `keeper` (disk); `incoming`, `transport`, `forwarding`, `levels` (other members); `member` (drives all of it); `calls`, `store`
 (the port).
 """
 

@@ -8,7 +8,6 @@ message never waits behind more than a fragment of a large one.
 
 import asyncio
 import ssl
-import struct
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, Protocol
@@ -17,21 +16,15 @@ import msgspec
 
 from coordinator import effects, errors, limits, names
 from coordinator.store import commands
-from coordinator.store.backends.raft import messages
+from coordinator.store.backends.raft import incoming, messages
 
 PROTOCOL: Final = 1
-FRAGMENT_BYTES: Final = 256 * 1024
-MESSAGE_BYTES: Final = (
-    limits.STORE_TXN_BYTES + 8 * 1024 * 1024
-)  # one transaction with its keys, or a batch of small ones
-QUEUE_BYTES: Final = 2 * MESSAGE_BYTES  # beyond it the link is cut: it lags more than it can catch up
+QUEUE_BYTES: Final = (
+    2 * incoming.MESSAGE_BYTES
+)  # beyond it the link is cut: it lags more than it can catch up
 BACKOFF_MIN_S: Final = 0.05
 BACKOFF_MAX_S: Final = 0.5  # members are few, and a group waits for them
 CONNECTIONS: Final = 32  # accepted at once, strangers included
-_HEAD: Final = struct.Struct("<IB")  # length, flags
-_LAST: Final = 1
-_BULK: Final = 2
-_READ_BYTES: Final = 2 * FRAGMENT_BYTES
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -73,7 +66,6 @@ class Events(Protocol):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _HELLO = msgspec.msgpack.Decoder(Hello)
-_FRAME: msgspec.msgpack.Decoder[messages.Frame] = msgspec.msgpack.Decoder(messages.Frame)
 _SMALL: Final = (
     messages.Vote
     | messages.Voted
@@ -98,20 +90,19 @@ class Transport:
         self._outgoing = {other: Outgoing() for other in group.addresses if other != member}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepted = 0
+        self._accepted: set[incoming.Incoming] = set()
         self._last: tuple[messages.Frame, bytes] | None = None
         """The large frame that was sent last, and its encoding."""
 
     async def start(self) -> None:
         """Listen and begin to dial; raises OSError where the address cannot be had."""
         host, port = self._group.addresses[self._hello.member]
-        self._server = await asyncio.start_server(
-            self._arrived,
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: incoming.Incoming(self),
             host,
             port,
             ssl=self._group.server_context,
             ssl_handshake_timeout=limits.HELLO_S,
-            limit=_READ_BYTES,
         )
         for other, outgoing in self._outgoing.items():
             self._spawn(self._dial(other, outgoing))
@@ -139,6 +130,8 @@ class Transport:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        for connection in tuple(self._accepted):
+            connection.abort()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -167,13 +160,14 @@ class Transport:
         host, port = self._group.addresses[other]
         async with asyncio.timeout(limits.DIAL_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(
-                host, port, ssl=self._group.client_context, server_hostname="", limit=_READ_BYTES
+                host, port, ssl=self._group.client_context, server_hostname=""
             )
         try:
-            if self._peer(writer) != other:
+            tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+            if self.identify(tls.getpeercert(binary_form=True)) != other:
                 raise errors.IdentityError(f"another member answers for {other}")
-            writer.transport.set_write_buffer_limits(FRAGMENT_BYTES)
-            _write(writer, _LAST, _ENCODER.encode(self._hello))
+            writer.transport.set_write_buffer_limits(incoming.FRAGMENT_BYTES)
+            _write(writer, incoming.LAST, _ENCODER.encode(self._hello))
             outgoing.open()
             self._events.linked(other)
             # Nothing is ever said on this side; reading ends when the peer closes.
@@ -187,68 +181,33 @@ class Transport:
         finally:
             writer.transport.abort()
 
-    # Receiving.
+    # Receiving: `incoming.Host`.
 
-    def _arrived(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Not as a coroutine: asyncio 3.11 logs an error for each of its own tasks that is cancelled.
-        self._spawn(self._accept(reader, writer))
+    def admit(self, connection: incoming.Incoming) -> bool:
+        self._accepted.add(connection)
+        return len(self._accepted) <= CONNECTIONS
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._accepted += 1
-        try:
-            if self._accepted <= CONNECTIONS:
-                await self._receive(reader, writer)
-        except (
-            OSError,
-            errors.TiercastError,
-            msgspec.MsgspecError,
-            UnicodeDecodeError,
-            TimeoutError,
-            asyncio.IncompleteReadError,
-        ):
-            pass  # the link ends; a member dials again, a stranger has no part in it
-        finally:
-            self._accepted -= 1
-            writer.transport.abort()
-
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        sender = self._peer(writer)
-        async with asyncio.timeout(limits.HELLO_S):
-            _flags, data = await _read(reader, limits.FRAME_BYTES_UNAUTHENTICATED)
-        hello = _HELLO.decode(data)
-        if (hello.protocol, hello.cluster, hello.member) != (PROTOCOL, self._hello.cluster, sender):
-            raise errors.IdentityError(f"not a member of this group (got {hello})")
-        self._events.understands(sender, hello.level)
-        try:
-            await self._receive_frames(sender, reader)
-        finally:
-            self._events.understands(sender, None)
-
-    async def _receive_frames(self, sender: str, reader: asyncio.StreamReader) -> None:
-        parts: dict[int, list[bytes]] = {0: [], _BULK: []}
-        sizes = {0: 0, _BULK: 0}
-        while True:
-            flags, data = await _read(reader, FRAGMENT_BYTES)
-            lane = flags & _BULK
-            parts[lane].append(data)
-            sizes[lane] += len(data)
-            if sizes[lane] > MESSAGE_BYTES:
-                raise errors.ProtocolError(f"a message is too large (have {MESSAGE_BYTES})")
-            if flags & _LAST:
-                whole = data if len(parts[lane]) == 1 else b"".join(parts[lane])
-                parts[lane], sizes[lane] = [], 0
-                self._events.received(sender, _FRAME.decode(whole))
-
-    def _peer(self, writer: asyncio.StreamWriter) -> str:
-        """The member at the other end; raises IdentityError."""
-        tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True)
+    def identify(self, certificate: bytes | None) -> str:
         if certificate is None:
             raise errors.IdentityError("the peer showed no certificate")
         member = self._group.identify(certificate)
         if member not in self._outgoing:
             raise errors.IdentityError(f"not a member of this group (got {member})")
         return member
+
+    def greeted(self, sender: str, greeting: bytes) -> None:
+        hello = _HELLO.decode(greeting)
+        if (hello.protocol, hello.cluster, hello.member) != (PROTOCOL, self._hello.cluster, sender):
+            raise errors.IdentityError(f"not a member of this group (got {hello})")
+        self._events.understands(sender, hello.level)
+
+    def received(self, sender: str, frame: messages.Frame) -> None:
+        self._events.received(sender, frame)
+
+    def ended(self, connection: incoming.Incoming, sender: str | None) -> None:
+        self._accepted.discard(connection)
+        if sender is not None:
+            self._events.understands(sender, None)
 
 
 class Outgoing:
@@ -296,13 +255,13 @@ class Outgoing:
             data = self._small.popleft()
             self._bytes -= len(data)
             # A small message is always smaller than a fragment.
-            _write(writer, _LAST, data)
+            _write(writer, incoming.LAST, data)
         if self._bulk:
             data = self._bulk[0]
-            fragment = memoryview(data)[self._sent : self._sent + FRAGMENT_BYTES]
+            fragment = memoryview(data)[self._sent : self._sent + incoming.FRAGMENT_BYTES]
             self._sent += len(fragment)
             last = self._sent == len(data)
-            _write(writer, _BULK | (_LAST if last else 0), fragment)
+            _write(writer, incoming.BULK | (incoming.LAST if last else 0), fragment)
             if last:
                 self._bulk.popleft()
                 self._bytes -= len(data)
@@ -310,12 +269,4 @@ class Outgoing:
 
 
 def _write(writer: asyncio.StreamWriter, flags: int, data: bytes | memoryview) -> None:
-    writer.writelines((_HEAD.pack(len(data), flags), data))
-
-
-async def _read(reader: asyncio.StreamReader, limit_bytes: int) -> tuple[int, bytes]:
-    """One fragment; raises ProtocolError for one over the limit."""
-    size, flags = _HEAD.unpack(await reader.readexactly(_HEAD.size))
-    if size > limit_bytes:
-        raise errors.ProtocolError(f"a frame is too large (got {size} bytes, have {limit_bytes})")
-    return flags, await reader.readexactly(size)
+    writer.writelines((incoming.HEAD.pack(len(data), flags), data))
