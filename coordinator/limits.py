@@ -89,6 +89,8 @@ KV_LEASE_MAX_S = 30 * 86400.0
 KV_WRITES_UNDER_WAY = 32  # half of what a session remembers
 KV_REQUESTS_PER_S = 2000.0  # of one token, sustained
 KV_REQUESTS_BURST = 4000.0
+KV_KEYS_PER_REQUEST = 1000.0  # read at once; every further thousand counts as another request of the token
+KV_REPEATABLE = 200_000  # request ids that are remembered at a time, about 150 MB at every member: 220 a second for ever
 
 # People.
 PASSWORD_MEMORY_KIB = 64 * 1024  # what makes guessing dear: the second choice of RFC 9106, 266 ms here

@@ -98,6 +98,8 @@ class UserLease(msgspec.Struct, frozen=True, array_like=True):
 
     ttl_s: float
     holder: str
+    scopes: tuple[str, ...] = ()
+    """Of the token that asked for it: its keys may lie where no other token of the same person reaches."""
 
 
 def encode(entry: msgspec.Struct) -> bytes:

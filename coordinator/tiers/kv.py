@@ -11,17 +11,11 @@ import anyio
 
 from coordinator import errors, limits
 from coordinator.store import commands, port
-from coordinator.tiers import desk, keys, kv_names, kv_space
+from coordinator.tiers import desk, keys, kv_names, kv_space, office
 from coordinator.tiers import requests_kv as asked_of
 
 WAIT_S = 25.0  # below the 30 s after which an ask over a link is given up
 EVENTS = 1000  # in one answer, as whole transactions
-
-
-class BusyError(errors.TiercastError):
-    """Too much at once; the same may succeed shortly."""
-
-    code = "busy"
 
 
 class Access:
@@ -29,16 +23,23 @@ class Access:
 
     def __init__(self, at: desk.Desk, caller: desk.Caller) -> None:
         """Raises `BusyError`, `NoCoordinatorError`, `NeedsRecoveryError`."""
-        at.may_change()
+        if not at.may_change().left_s:
+            raise office.DeposedError("this MIC has lost its office", hint="ask again: another one answers")
         assert at.kv is not None, "there is one wherever there is an office"
         self.space = at.kv
         self.rights = kv_names.Rights(caller.person, at.master_domain)
         self.holder = caller.name
+        self._token, self._clock = caller.person.token, at.clock
         if not at.kv.rates.admits(caller.person.token, at.clock.monotonic()):
-            raise BusyError(
+            raise kv_space.BusyError(
                 f"too many requests with this token (have {limits.KV_REQUESTS_PER_S:.0f} a second)",
                 hint="put several operations into one transaction",
             )
+
+    def charge(self, keys_read: int) -> None:
+        """A read of many keys counts as several requests: it is the next ones that wait for it."""
+        at = self._clock.monotonic()
+        self.space.rates.charge(self._token, keys_read / limits.KV_KEYS_PER_REQUEST, at)
 
     def key(self, text: str, encoding: asked_of.Encoding, *, writes: bool) -> bytes:
         """Raises `UsageError`, `NotAllowedError`, `TooLargeError`."""
@@ -62,16 +63,12 @@ async def get(at: desk.Desk, caller: desk.Caller, asked: asked_of.Range) -> aske
     """One page. Raises `NotAllowedError`, `UsageError`, `ConflictError` (a revision that is forgotten), what a scan raises."""
     access = Access(at, caller)
     store = access.space.store
-    if not asked.prefix and not asked.revision:
-        key = access.key(asked.key, asked.encoding, writes=False)
-        found = await store.get(key)
-        revision = (await store.status()).revision if found is None else found.mod_revision
-        return asked_of.Ranged(revision=revision, items=_items([found] if found else [], asked))
     exact = b"" if asked.prefix else access.key(asked.key, asked.encoding, writes=False)
     prefix = exact or access.prefix(asked.key, asked.encoding, writes=False)
     after = kv_names.full_prefix(kv_names.given(asked.after, asked.encoding)) if asked.after else b""
-    limit = min(max(asked.limit, 0) or limits.KV_PAGE_KEYS, limits.KV_PAGE_KEYS)
+    limit = 1 if exact else min(max(asked.limit, 0) or limits.KV_PAGE_KEYS, limits.KV_PAGE_KEYS)
     page = await store.scan(prefix, limit=limit, revision=asked.revision, after=after)
+    access.charge(len(page.items))
     items = [one for one in page.items if not exact or one.key == exact]
     fitting = _fitting(items, keys_only=asked.keys_only)
     more = (page.more and not exact) or fitting < len(items)
@@ -82,12 +79,14 @@ def _items(found: Sequence[port.KeyValue], asked: asked_of.Range) -> tuple[asked
     return tuple(kv_names.item(one, encoding=asked.encoding, keys_only=asked.keys_only) for one in found)
 
 
-def _fitting(items: Sequence[port.KeyValue], *, keys_only: bool) -> int:
-    """How many of the first fit one answer; one always does."""
+def _fitting(
+    items: Sequence[port.KeyValue], *, keys_only: bool, room: int = limits.KV_PAGE_BYTES, least: int = 1
+) -> int:
+    """How many of the first fit into `room` bytes of an answer; `least` of them always do."""
     size = 0
     for count, one in enumerate(items):
         size += len(one.key) + (0 if keys_only else len(one.value))
-        if count and size > limits.KV_PAGE_BYTES:
+        if count >= least and size > room:
             return count
     return len(items)
 
@@ -170,11 +169,15 @@ async def txn(at: desk.Desk, caller: desk.Caller, asked: asked_of.Txn) -> asked_
     request = f"{access.holder}\0{asked.request}" if asked.request else ""
     result = await access.space.commit(branches, request)
     operations = asked.success if result.succeeded else asked.failure
-    pairs = zip(operations, result.responses, strict=False)
+    room = limits.KV_PAGE_BYTES
+    told = []
+    for one, response in zip(operations, result.responses, strict=False):
+        told.append(_response(one, response, asked.encoding, room))
+        room -= sum(len(item.key) + len(item.value) for item in told[-1].items)
     return asked_of.Done(
         revision=result.revision,
         succeeded=result.succeeded,
-        responses=tuple(_response(one, response, asked.encoding) for one, response in pairs),
+        responses=tuple(told),
         repeated=result.repeated,
     )
 
@@ -259,14 +262,15 @@ def _operation(access: Access, one: asked_of.Operation, encoding: asked_of.Encod
 
 
 def _response(
-    one: asked_of.Operation, response: port.Response, encoding: asked_of.Encoding
+    one: asked_of.Operation, response: port.Response, encoding: asked_of.Encoding, room: int
 ) -> asked_of.Response:
+    """Within `room` bytes: all operations of a transaction share one answer, and what is left out is `more`."""
     match response:
         case port.PutDone():
             return asked_of.Response(op=one.op)
         case port.Deleted(count):
             return asked_of.Response(op=one.op, deleted=count)
         case port.Ranged(items, more):
-            fitting = _fitting(items, keys_only=False)
+            fitting = _fitting(items, keys_only=False, room=room, least=0)
             found = tuple(kv_names.item(item, encoding=encoding) for item in items[:fitting])
             return asked_of.Response(op=one.op, items=found, more=more or fitting < len(items))

@@ -1,6 +1,7 @@
 """Users' leases: keys put under one end with it. Each stands in the store beside its lease, under that very lease.
 
-Law: only what stands there can be renewed or ended, so that nobody ends a lease of the system.
+Laws: only what stands there can be renewed or ended, so that nobody ends a lease of the system; since a lease takes its
+keys with it, whoever made it ends it, with the rights it was made with, or somebody who may write all keys.
 """
 
 from coordinator import errors, limits
@@ -22,7 +23,7 @@ async def grant(at: desk.Desk, caller: desk.Caller, asked: asked_of.Grant) -> as
             f"there are too many leases (have {limits.KV_LEASES})", hint="end some of them"
         )
     lease = await access.space.store.grant(asked.ttl_s)
-    kept = entries.UserLease(asked.ttl_s, caller.name)
+    kept = entries.UserLease(asked.ttl_s, caller.name, _scopes(caller))
     entry = commands.put(keys.kv_lease(lease), entries.encode(kept), lease=lease)
     await access.space.commit(kv_space.Branches(success=(entry,)))
     access.space.renewed[lease] = at.clock.monotonic()
@@ -32,7 +33,7 @@ async def grant(at: desk.Desk, caller: desk.Caller, asked: asked_of.Grant) -> as
 async def keep_alive(at: desk.Desk, caller: desk.Caller, asked: asked_of.LeaseAsked) -> asked_of.Lease:
     """Its time begins anew. Raises `NotFoundError`, what the store raises."""
     access = _writer(at, caller)
-    kept = await _kept(access.space.store, asked.lease)
+    kept = _own(at, caller, await _kept(access.space.store, asked.lease))
     await access.space.store.keep_alive(asked.lease)
     access.space.renewed[asked.lease] = at.clock.monotonic()
     return asked_of.Lease(lease=asked.lease, ttl_s=kept.ttl_s, left_s=kept.ttl_s, holder=kept.holder)
@@ -41,14 +42,14 @@ async def keep_alive(at: desk.Desk, caller: desk.Caller, asked: asked_of.LeaseAs
 async def revoke(at: desk.Desk, caller: desk.Caller, asked: asked_of.LeaseAsked) -> asked_of.Ended:
     """It ends now, with its keys. Raises `NotFoundError`, what the store raises."""
     access = _writer(at, caller)
-    await _kept(access.space.store, asked.lease)
+    _own(at, caller, await _kept(access.space.store, asked.lease))
     await access.space.store.revoke(asked.lease)
     access.space.renewed.pop(asked.lease, None)
     return asked_of.Ended(lease=asked.lease)
 
 
 async def listed(at: desk.Desk, caller: desk.Caller, _asked: asked_of.Nothing) -> asked_of.Leases:
-    """All of them, the oldest first."""
+    """All of them, the oldest first; people of another domain see their own."""
     space = kv.Access(at, caller).space
     now = at.clock.monotonic()
     found = (await space.store.scan(keys.KV_LEASES)).items
@@ -62,6 +63,7 @@ async def listed(at: desk.Desk, caller: desk.Caller, _asked: asked_of.Nothing) -
                 left_s=max(0.0, one.ttl_s - (now - space.renewed.get(lease, now))),
             )
             for lease, one in known.items()
+            if caller.person.domain in {at.master_domain, ""} or one.holder == caller.name
         )
     )  # fmt: skip
 
@@ -73,6 +75,23 @@ def _writer(at: desk.Desk, caller: desk.Caller) -> kv.Access:
     own = b"" if caller.person.domain in {at.master_domain, ""} else caller.person.domain.encode() + b"/"
     access.rights.may_write(next((one for one in reach if one), keys.KV + own))
     return access
+
+
+def _scopes(caller: desk.Caller) -> tuple[str, ...]:
+    return tuple(map(str, caller.person.scopes))
+
+
+def _own(at: desk.Desk, caller: desk.Caller, kept: entries.UserLease) -> entries.UserLease:
+    """Raises `NotAllowedError` where it is somebody else's, and this one may not write everything."""
+    if (kept.holder, kept.scopes) != (caller.name, _scopes(caller)):
+        try:
+            kv_names.Rights(caller.person, at.master_domain).may_write(keys.KV)
+        except errors.NotAllowedError:
+            raise errors.NotAllowedError(
+                f"this lease is of {kept.holder}, and keys that you may not write may end with it",
+                hint="use the token that made it, or one that may write all of /kv/",
+            ) from None
+    return kept
 
 
 async def _kept(store: port.Store, lease: int) -> entries.UserLease:

@@ -5,6 +5,7 @@ the same request id is done once; whoever is answered finds it in the store, who
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 
 import anyio
@@ -18,6 +19,12 @@ TRIES = 8  # of a transaction whose keys others keep changing
 MARKER_TTL_S = 900.0  # a request may be repeated within a third less
 MARKER_RENEWED_S = 300.0
 YIELD_S = 1.0  # the longest that a change of the configuration is waited for; then both go on
+
+
+class BusyError(errors.TiercastError):
+    """Too much at once; the same may succeed shortly."""
+
+    code = "busy"
 
 
 class Branches(msgspec.Struct, frozen=True):
@@ -46,6 +53,8 @@ class Keyspace:
         self._under_way: set[int] = set()
         self._marker_lease = 0
         self._marker_made = 0.0
+        self._remembered: deque[tuple[float, int]] = deque()
+        """When a lease of markers was made, and how many stand under it."""
         self.renewed: dict[int, float] = {}
         """Monotonic second of the last renewal of a lease."""
 
@@ -169,6 +178,16 @@ class Keyspace:
         now = self._clock.monotonic()
         if not self._marker_lease or now - self._marker_made > MARKER_RENEWED_S:
             self._marker_lease, self._marker_made = await self.store.grant(MARKER_TTL_S), now
+            self._remembered.append((now, 0))
+        while now - self._remembered[0][0] > MARKER_TTL_S:
+            self._remembered.popleft()
+        if sum(count for _made, count in self._remembered) >= limits.KV_REPEATABLE:
+            raise BusyError(
+                f"too many requests that may be repeated (have {limits.KV_REPEATABLE} in {MARKER_TTL_S / 60:.0f} minutes)",
+                hint="send them without an Idempotency-Key, or several operations in one transaction",
+            )
+        made, count = self._remembered.pop()
+        self._remembered.append((made, count + 1))
         digest = hashlib.sha256(
             commands.encode(commands.Txn(asked.compare, asked.success, asked.failure))
         ).digest()

@@ -1,6 +1,7 @@
 """How often somebody may ask: a bucket of tokens each, of a bounded number of them.
 
-Pure. Law: over any span of s seconds nobody is let through more than `burst + per_s * s` times.
+Pure. Law: over any span of s seconds nobody is let through more than `burst + per_s * s` times; who is charged for more is
+let through less.
 """
 
 from collections import OrderedDict
@@ -26,3 +27,9 @@ class Rates:
         if len(self._buckets) > KNOWN:
             self._buckets.popitem(last=False)
         return admitted
+
+    def charge(self, who: Hashable, cost: float, now: float) -> None:
+        """For what turned out to be worth several requests; at most `burst` of them are owed."""
+        left, at = self._buckets.pop(who, (self._burst, now))
+        left = min(self._burst, left + (now - at) * self._per_s)
+        self._buckets[who] = (max(-self._burst, left - cost), now)

@@ -104,7 +104,7 @@ class Window:
         except errors.TiercastError as problem:
             await stream.send(msgspec.json.encode(Refused(problem.message)) + b"\n")
             return
-        self._refresh()
+        self.tell()  # not only for this one: whoever looks already must hear of it as well
         if asked.watch is None:
             assert asked.get is not None, "one of them is asked for"
             await stream.send(self._line(asked.get))
