@@ -10,7 +10,7 @@ from coordinator import errors, limits
 from coordinator.api.etcd import refusals, service, spans
 from coordinator.domains import people
 from coordinator.store import commands, port
-from coordinator.tiers import kv, kv_space
+from coordinator.tiers import keys, kv, kv_space
 
 _RELATIONS: Final = {
     rpc_pb2.Compare.EQUAL: commands.Relation.EQUAL,
@@ -62,6 +62,7 @@ async def range_(asked: service.Asked) -> Any:
     else:
         page = await access.space.store.scan(wanted.within, revision=max(request.revision, 0))
         found, revision = wanted.of(page.items), page.revision
+        access.charge(len(page.items))
     response = ranged(found, request)
     # As etcd does, the header tells the present revision even of a read of an older one.
     now = (await asked.at.store.status()).revision if request.revision else revision
@@ -78,10 +79,7 @@ def ranged(items: Sequence[port.KeyValue], request: Any) -> Any:
     cut = kept[: request.limit] if request.limit > 0 else kept
     size = sum(len(item.key) + (0 if request.keys_only else len(item.value)) for item in cut)
     if not request.count_only and size > limits.KV_ETCD_ANSWER_BYTES:
-        raise refusals.EtcdError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"tiercast: the answer is too large (got {size} bytes, have {limits.KV_ETCD_ANSWER_BYTES}); set a limit",
-        )
+        raise _too_large(size)
     pairs = [] if request.count_only else [pair(item, keys_only=request.keys_only) for item in cut]
     return rpc_pb2.RangeResponse(kvs=pairs, more=len(cut) < len(kept), count=len(items))
 
@@ -123,7 +121,11 @@ async def txn(asked: service.Asked) -> Any:
 
 
 async def compact(asked: service.Asked) -> Any:
-    """Of the whole store, the system's keys too: what older revisions were is forgotten, for administrators only."""
+    """Of the whole store, the system's keys too: what older revisions were is forgotten, for administrators only.
+
+    A token that was narrowed to a prefix does not reach that far.
+    """
+    kv.Access(asked.at, asked.caller).rights.may_write(keys.KV)
     if asked.caller.person.rank < people.Rank.ADMINISTRATOR or asked.caller.person.domain not in {
         asked.at.master_domain,
         "",
@@ -154,14 +156,49 @@ async def _done(
     _no_key_twice(branches)
     kv.check(whole)
     await kv.bounded(access, whole)
+    for operations in branches:
+        await _fits(access, operations)
     result = await access.space.commit(whole)
     if result.repeated:
         raise errors.UnknownOutcomeError("it was done, and what it answered was lost")
+    try:
+        return result, _answers(result, replies[0 if result.succeeded else 1])
+    except refusals.EtcdError as problem:  # its keys have grown since they were looked at
+        raise errors.UnknownOutcomeError(f"it was done, and {problem.message}") from problem
+
+
+async def _fits(access: kv.Access, operations: Sequence[commands.Operation]) -> None:
+    """Raises `EtcdError` where what a branch reads is too large for one answer, while nothing is done yet."""
+    size = 0
+    for one in operations:
+        if isinstance(one, commands.Range) and one.end:
+            wanted = spans.Span(one.key, one.end)
+            page = await access.space.store.scan(wanted.within)
+            access.charge(len(page.items))
+            size += sum(len(item.key) + len(item.value) for item in wanted.of(page.items))
+    if size > limits.KV_ETCD_ANSWER_BYTES:
+        raise _too_large(size)
+
+
+def _answers(
+    result: port.TxnResult, replies: Sequence[tuple[tuple[commands.Operation, ...], Reply]]
+) -> list[Any]:
+    """Raises `EtcdError` where they are too large together."""
     answers, place = [], 0
-    for some, reply in replies[0 if result.succeeded else 1]:
+    for some, reply in replies:
         answers.append(reply(result.responses[place : place + len(some)]))
         place += len(some)
-    return result, answers
+    size = sum(answer.ByteSize() for answer in answers)
+    if size > limits.KV_ETCD_ANSWER_BYTES:
+        raise _too_large(size)
+    return answers
+
+
+def _too_large(size: int) -> refusals.EtcdError:
+    return refusals.EtcdError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"tiercast: the answer is too large (got {size} bytes, have {limits.KV_ETCD_ANSWER_BYTES}); set a limit",
+    )
 
 
 def _no_key_twice(branches: Sequence[Sequence[commands.Operation]]) -> None:

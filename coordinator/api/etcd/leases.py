@@ -45,8 +45,10 @@ async def time_to_live(asked: service.Asked) -> Any:
         return rpc_pb2.LeaseTimeToLiveResponse(header=header, ID=asked.request.ID, TTL=-1)
     names = []
     if asked.request.keys:
-        kv.Access(asked.at, asked.caller).rights.may_read(keys.KV)
+        access = kv.Access(asked.at, asked.caller)
+        access.rights.may_read(keys.KV)
         items = (await asked.at.store.scan(keys.KV)).items
+        access.charge(len(items))
         names = [spans.shown(item.key) for item in items if item.lease == found.lease]
     return rpc_pb2.LeaseTimeToLiveResponse(
         header=header, ID=found.lease, TTL=int(found.left_s), grantedTTL=int(found.ttl_s), keys=names

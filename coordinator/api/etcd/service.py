@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
+import anyio
 import grpc
 import msgspec
 
@@ -90,11 +91,31 @@ class Service:
         async def answer(requests_of: Any, context: Any) -> None:
             try:
                 at, caller = await self._allowed(row, context, _known)
-                await act(at, caller, aiter(requests_of), context.write)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._still, row, context)
+                    await act(at, caller, aiter(requests_of), context.write)
+                    tasks.cancel_scope.cancel()
             except errors.TiercastError as error:
                 await context.abort(*refusals.said(error))
+            except BaseExceptionGroup as several:
+                problem = _first(several)
+                if not isinstance(problem, errors.TiercastError):
+                    _LOG.crashed("stream failed", method=row.method)
+                    raise problem from several
+                await context.abort(*refusals.said(problem))
 
         return answer
+
+    async def _still(self, row: Row, context: Any) -> None:
+        """A stream lives for days, and the right to it may end meanwhile. Raises why it has."""
+        while True:
+            await anyio.sleep(AGAIN_S)
+            try:
+                await self._allowed(row, context, _known)
+            except (errors.UnauthenticatedError, errors.NotAllowedError, errors.IdentityError):
+                raise
+            except errors.TiercastError:
+                continue  # of a moment, such as no quorum
 
     async def _allowed(
         self,
@@ -127,6 +148,15 @@ class Service:
 
 
 PEERS_KNOWN = 4096
+AGAIN_S = 5.0  # how long at most a stream outlives the right to it
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of errors in groups of groups."""
+    found: BaseException = several
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 async def _known(at: desk.Desk, caller: desk.Caller) -> tuple[desk.Desk, desk.Caller]:

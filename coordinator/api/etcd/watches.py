@@ -4,7 +4,7 @@ Law: the events of a watch come in the order of their revisions and none twice; 
 more, the watch is cancelled with the revision up to which they are forgotten.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -18,6 +18,8 @@ from coordinator.store import port
 from coordinator.tiers import desk, kv
 
 PROGRESS_ID = -1  # of an answer that is about the whole stream
+PART_BYTES = 2 * 1024 * 1024  # a transaction more, at most 1.5 MiB, still fits into 4
+WATCH_IDS = 2**31  # well below where a number of the wire ends
 
 
 class _Watches:
@@ -57,8 +59,10 @@ class _Watches:
 
     async def _create(self, request: Any) -> None:
         number = request.watch_id or self._next
-        self._next = max(self._next, number) + 1
+        self._next = min(max(self._next, number) + 1, WATCH_IDS - 1)
         try:
+            if not 0 <= number < WATCH_IDS:
+                raise errors.UsageError(f"a watch id is at most {WATCH_IDS - 1} (got {number})")
             if number in self._open:
                 raise errors.UsageError(f"the watch id is taken (got {number})")
             if len(self._open) >= limits.KV_ETCD_WATCHES:
@@ -104,11 +108,10 @@ class _Watches:
         if batch.reset is not None:
             await self._say(watch_id=number, canceled=True, compact_revision=batch.revision + 1)
             return False
-        events = [
-            _event(one) for one in batch.events if wanted.has(one.item.key) and _kind(one) not in left_out
-        ]
-        if events:
-            await self._say(batch.revision, watch_id=number, events=events)
+        events = [one for one in batch.events if wanted.has(one.item.key) and _kind(one) not in left_out]
+        for some in _parts(events):
+            revision = batch.revision if some[-1] is events[-1] else some[-1].item.mod_revision
+            await self._say(revision, watch_id=number, events=[_event(one) for one in some])
         return True
 
     async def _cancel(self, number: int) -> None:
@@ -122,6 +125,19 @@ async def watch(at: desk.Desk, caller: desk.Caller, asked: AsyncIterator[Any], w
     """The `Watch` stream, until the client has said all or has gone."""
     async with anyio.create_task_group() as tasks:
         await _Watches(at, caller, tasks, write).take(asked)
+
+
+def _parts(events: Sequence[port.Event]) -> Iterator[Sequence[port.Event]]:
+    """Whole transactions, each part small enough for one answer: many clients take no more than 4 MiB."""
+    begin = size = 0
+    for count, one in enumerate(events):
+        fresh = count > begin and one.item.mod_revision != events[count - 1].item.mod_revision
+        if fresh and size + len(one.item.key) + len(one.item.value) > PART_BYTES:
+            yield events[begin:count]
+            begin, size = count, 0
+        size += len(one.item.key) + len(one.item.value)
+    if begin < len(events):
+        yield events[begin:]
 
 
 def _kind(event: port.Event) -> int:
