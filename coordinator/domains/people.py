@@ -2,7 +2,8 @@
 
 Below `/domains/people/<domain>/<name>` stands who there is, below `/domains/tokens/<id>` what lets somebody in.
 Laws: of a token only the hash is kept, and a caller without a valid one is nobody; a token never allows more than its
-person may now, so that whoever is removed or given a lesser role has it at once everywhere.
+person may now: whoever changes or removes a person changes or removes their tokens in the same transaction, so that one
+read tells who somebody is.
 """
 
 import enum
@@ -109,7 +110,7 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     digest: str
     name: str
     rank: Rank
-    """At most this, whatever its person may."""
+    """What it allows now."""
     made: float
     """Wall seconds."""
     domain: str = ""
@@ -120,10 +121,16 @@ class TokenRecord(msgspec.Struct, frozen=True, array_like=True):
     note: str = ""
     by: str = ""
     request: str = ""
+    cap: Rank = Rank.ADMINISTRATOR
+    """It never allows more than this, whatever becomes of its person."""
 
     @property
     def key(self) -> bytes:
         return token_key(self.id)
+
+    def of(self, rank: Rank) -> "TokenRecord":
+        """As it is once its person has this rank."""
+        return msgspec.structs.replace(self, rank=min(self.cap, rank))
 
     def expired(self, wall: float) -> bool:
         return bool(self.expires) and wall >= self.expires
@@ -189,21 +196,8 @@ async def whose(store: port.Store, text: str, wall: float, fallback: TokenRecord
         raise errors.UnauthenticatedError(
             "this token has expired", hint="tiercast login, or ask an administrator for a new one"
         )
-    allowed = record.rank
-    if record.kind is not Kind.FIRST:
-        person = await find(store, record.domain, record.name)
-        if person is None:
-            raise errors.UnauthenticatedError(f"there is no {record.name} in {record.domain} any more")
-        allowed = min(allowed, person.rank)
-    return Person(
-        record.name,
-        allowed,
-        record.id,
-        record.domain,
-        record.scopes,
-        record.kind is Kind.FIRST,
-        record.expires,
-    )
+    first = record.kind is Kind.FIRST
+    return Person(record.name, record.rank, record.id, record.domain, record.scopes, first, record.expires)
 
 
 async def _token(store: port.Store, identifier: str, fallback: TokenRecord | None) -> TokenRecord | None:
@@ -230,9 +224,13 @@ async def known(store: port.Store, domain: str = "") -> tuple[PersonRecord, ...]
 
 
 async def tokens_of(store: port.Store, domain: str = "", name: str = "") -> tuple[TokenRecord, ...]:
-    """All tokens of a person, of a domain, or all there are; bounded by `limits.TOKENS`."""
+    """All tokens of a person, of a domain, or all there are; bounded by `limits.TOKENS`.
+
+    The one-time secret is nobody's in particular, whoever has its name.
+    """
     every = (TOKEN.decode(item.value) for item in (await store.scan(TOKENS)).items)
-    return tuple(one for one in every if domain in {"", one.domain} and name in {"", one.name})
+    own = (one for one in every if not name or (one.name == name and one.kind is not Kind.FIRST))
+    return tuple(one for one in own if domain in {"", one.domain})
 
 
 async def entities(store: port.Store, domain: str = "") -> tuple[EntityRecord, ...]:

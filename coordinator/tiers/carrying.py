@@ -68,6 +68,9 @@ async def take(
             at, domain, [one for one in wanted if isinstance(one, people.PersonRecord)]
         )
         operations = keeping.puts(*wanted)
+        for one in wanted:
+            if isinstance(one, people.PersonRecord) and one.name in judged.conflicts:
+                operations += await keeping.followed(at, one)
         if operations:
             told = f"{domain} imported, {len(judged.added)} added, {len(judged.conflicts)} replaced"
             await keeping.commit(at, caller, operations, told)

@@ -59,9 +59,10 @@ async def made(
     gone = [*expired, *repeated, *_too_many(person, [one for one in own if one not in repeated])]
     if len(every) - len(gone) >= limits.TOKENS:
         raise errors.NoSpaceError(f"there are as many tokens as are kept (have {limits.TOKENS})")
+    cap = wanted.rank or person.rank
     record = people.TokenRecord(
-        new.id, tokens.digest(new.text), person.name, wanted.rank or person.rank, wall, person.domain, wanted.kind,
-        wall + wanted.ttl_s, wanted.scopes, wanted.note, caller.name, caller.request,
+        new.id, tokens.digest(new.text), person.name, cap, wall, person.domain, wanted.kind,
+        wall + wanted.ttl_s, wanted.scopes, wanted.note, caller.name, caller.request, cap,
     )  # fmt: skip
     return record, new, [*keeping.drops(gone), *keeping.puts(record)]
 

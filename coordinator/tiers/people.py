@@ -91,6 +91,12 @@ def puts(
     return [commands.put(one.key, msgspec.msgpack.encode(one)) for one in records]
 
 
+async def followed(at: desk.Desk, person: people.PersonRecord) -> list[commands.Operation]:
+    """What a change of this person's rank means for their tokens."""
+    held = await people.tokens_of(at.store, person.domain, person.name)
+    return puts(*(one.of(person.rank) for one in held))
+
+
 def drops(records: Iterable[people.TokenRecord | people.PersonRecord]) -> list[commands.Operation]:
     return [commands.delete(one.key) for one in records]
 
@@ -104,7 +110,8 @@ async def listed(
     """Whom the caller may see, by domain and name."""
     everywhere = caller.person.domain == at.master_domain and not asked.domain
     domain = "" if everywhere else domain_meant(at, caller, asked.domain)
-    held = Counter((one.domain, one.name) for one in await people.tokens_of(at.store, domain))
+    tokens = await people.tokens_of(at.store, domain)
+    held = Counter((one.domain, one.name) for one in tokens if one.kind is not people.Kind.FIRST)
     return requests_people.PeopleView(
         tuple(
             requests_people.PersonView(
@@ -173,7 +180,8 @@ async def set_role(
             return requests_people.Done(told, unchanged=True)
         after = msgspec.structs.replace(person, rank=rank)
         await _not_the_last(at, person, after)
-        await commit(at, caller, puts(after), f"{told}, was {person.rank.word}")
+        operations = puts(after) + await followed(at, after)
+        await commit(at, caller, operations, f"{told}, was {person.rank.word}")
     return requests_people.Done(told)
 
 

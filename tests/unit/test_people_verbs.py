@@ -236,6 +236,14 @@ async def test_the_last_administrator_of_the_master_domain_is_neither_removed_no
     assert (await world.ask(served, Verb.PERSON_ROLE, lower, token=token))[0] == ""
 
 
+async def test_the_one_time_secret_does_not_go_with_somebody_of_its_name() -> None:
+    world, served = await begun()
+    await world.add(served, "admin", ADMINISTRATOR)
+    code, _ = await world.ask(served, Verb.PERSON_REMOVE, requests_people.RemovePerson("admin"))
+    assert code == ""
+    assert (await world.who(served, world.token.text))["first"]
+
+
 async def test_the_way_back_in_makes_an_administrator_and_ends_what_was_known_of_that_name() -> None:
     world, served, token = await claimed()
     done = await entering.reset_administrator(served.at, "admin", OTHER)
