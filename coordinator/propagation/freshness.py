@@ -24,6 +24,8 @@ class Freshness(msgspec.Struct):
     """Since when a sign has spoken of more than was given here."""
     order: tuple[int, int, int] = (0, 0, 0)
     spoken: objects.Numbers = objects.Numbers()
+    wall: float = 0.0
+    """What MIC's clock said with the newest sign; 0 where it said nothing."""
 
     def heard(self, raw: bytes, keyring: signing.Keyring, now: float) -> bool:
         """Whether it is newer than any before. Raises `SignatureError`, `msgspec.DecodeError`, `UnicodeDecodeError`."""
@@ -33,8 +35,17 @@ class Freshness(msgspec.Struct):
         if fresh.order <= self.order:
             return False
         self.order, self.raw, self.at = fresh.order, raw, now
-        self.spoken = objects.Numbers(fresh.target, fresh.trust)
+        self.spoken, self.wall = objects.Numbers(fresh.target, fresh.trust), fresh.wall
         return True
+
+    def ahead_s(self, wall: float, now: float) -> float:
+        """By how much a clock that says `wall` now is ahead of MIC's; below 0 behind, 0 where MIC's is not known.
+
+        A sign takes some seconds from tier to tier, so this is good for minutes.
+        """
+        if self.at is None or not self.wall:
+            return 0.0
+        return wall - (self.wall + now - self.at)
 
     def compare(self, mine: objects.Numbers, *, refusing: bool, now: float) -> None:
         """What MIC said it has issued against what came; `refusing`: that target was refused here, not withheld."""

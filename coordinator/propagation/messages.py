@@ -42,6 +42,8 @@ STALE = "stale"
 """Code of the ack of a server that is linked and has had no sign of life of MIC, or not what it speaks of, for too long."""
 REFUSES = "objects_refused"
 """Code of the ack of a server whose parent shows it objects that do not verify; it runs on with the last good ones."""
+CLOCK = "clock_skew"
+"""Code of the ack of a server whose clock is minutes away from MIC's: its logs and ages mislead whoever reads them."""
 EXPIRED = "certificate_expired"
 """Code of the ack of a server whose certificate has run out and is not renewed yet."""
 

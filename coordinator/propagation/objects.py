@@ -117,6 +117,8 @@ class Fresh(msgspec.Struct, frozen=True, array_like=True):
     count: int
     target: names.Serial
     trust: names.Serial
+    wall: float = 0.0
+    """What MIC's clock said, wall seconds; for people to notice a clock that is wrong, it orders nothing."""
 
     @property
     def order(self) -> tuple[int, int, int]:

@@ -204,7 +204,12 @@ class Mic:
                 count += 1
                 numbers = content.numbers
                 fresh = objects.Fresh(
-                    content.version.generation, held.term, count, numbers.target, numbers.trust
+                    content.version.generation,
+                    held.term,
+                    count,
+                    numbers.target,
+                    numbers.trust,
+                    self.at.clock.wall(),
                 )
                 self.at.master.freshen(self.at.sign(objects.Kind.FRESH, fresh))
             await anyio.sleep(limits.FRESH_S)

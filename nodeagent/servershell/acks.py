@@ -10,7 +10,7 @@ import msgspec
 
 from coordinator import limits, names
 from coordinator.propagation import intake, messages, objects
-from nodeagent.servershell import node
+from nodeagent.servershell import node, status
 from nodeagent.supervision import machine
 
 
@@ -91,12 +91,15 @@ def _troubles(version: names.Version, wanted: list[node.Node]) -> Iterable[messa
                 yield messages.RoleAck(role, messages.Level.ACCEPTED, messages.Outcome.FAILED, code, detail)
 
 
-def remark(distrust: str, *, expired: bool, stale: bool) -> tuple[str, str]:
+def remark(distrust: str, papers: status.Papers, *, stale: bool) -> tuple[str, str]:
     """What is to be said beside how far a server is, where that is in order: code and sentence."""
-    if expired:
+    if papers.expired:
         return messages.EXPIRED, "its certificate has run out and is not renewed yet"
     if distrust:
         return messages.REFUSES, f"its parent shows what does not verify: {distrust}"
     if stale:
         return messages.STALE, "no sign of life of MIC, or not what it speaks of"
+    if minutes := papers.ahead_minutes:
+        word = "ahead of" if minutes > 0 else "behind"
+        return messages.CLOCK, f"its clock is about {abs(minutes)} minutes {word} MIC's"
     return "", ""

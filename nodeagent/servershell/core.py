@@ -470,7 +470,7 @@ class Shell:
         since = (
             self.subscriber.stale_since(self._now) if placed and self.subscriber.link is not None else None
         )
-        remark = acks.remark(self.intake.distrust, expired=self._papers.expired, stale=since is not None)
+        remark = acks.remark(self.intake.distrust, self._papers, stale=since is not None)
         code, detail = (found.code, found.detail) if found.code else remark
         return msgspec.structs.replace(
             found, code=code, detail=detail, holds=content.numbers, issuer=self._papers.issuer

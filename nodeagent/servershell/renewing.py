@@ -19,6 +19,7 @@ from coordinator.trust import authority, certificates, renewals, signing
 from nodeagent.servershell import core, status
 
 LOOK_S = 1.0
+SKEW_S = 300.0  # as at a join; steps of it, so that a drift does not make an ack every second
 SPREAD_S = 5.0  # a thousand servers that hear of another CA do not ask at once
 AGAIN_MIN_S, AGAIN_MAX_S = 2.0, 60.0
 SAYS_AFTER_S = 5.0  # with a new key in use: until then the roles of this server show the old one too
@@ -99,7 +100,9 @@ class Renewing:
         identity, wall = own.identity, self._ground.clock.wall()
         until = certificates.validity(identity.cert_pem)[1]
         public = certificates.public_pem(identity.key_pem).decode()
-        return status.Papers(signing.root_id(identity.ca_pem), public, until, until < wall)
+        ahead_s = self._machine.subscriber.freshness.ahead_s(wall, self._ground.clock.monotonic())
+        minutes = round(ahead_s / SKEW_S) * round(SKEW_S / 60)
+        return status.Papers(signing.root_id(identity.ca_pem), public, until, until < wall, minutes)
 
     def _is_due(self, own: credentials.Credentials) -> bool:
         roots, seat = self._machine.content.trust.content.roots, self._machine.admission

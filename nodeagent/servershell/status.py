@@ -36,6 +36,8 @@ class Papers(msgspec.Struct, frozen=True):
     until: float = 0.0
     """Wall second at which it runs out."""
     expired: bool = False
+    ahead_minutes: int = 0
+    """Of this machine's clock before MIC's, in steps of five; 0 where it is near enough."""
 
 
 class Status(msgspec.Struct, frozen=True):

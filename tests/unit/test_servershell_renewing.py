@@ -9,9 +9,10 @@ import anyio
 import msgspec
 import pytest
 
+from coordinator import names
 from coordinator.hop import credentials, driver
 from coordinator.host import disk, settings
-from coordinator.propagation import asks, events, joining, mirror, objects
+from coordinator.propagation import asks, events, joining, messages, mirror, objects
 from coordinator.trust import authority, certificates, renewals, signing
 from nodeagent.servershell import core, renewing
 from nodeagent.servershell import events as shell_events
@@ -240,3 +241,31 @@ async def test_a_mic_without_the_newest_ca_is_asked_once_and_not_for_ever(stand:
         await micworld.until(lambda: stand.asked)
         await anyio.sleep(0.1)
     assert len(stand.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "told"),
+    [
+        (0.0, ""),
+        (100.0, ""),
+        (-100.0, ""),
+        (1800.0, "30 minutes ahead of"),
+        (-86_400.0, "1440 minutes behind"),
+    ],
+)
+async def test_a_clock_that_is_minutes_away_from_mics_is_told(
+    stand: Stand, ahead_s: float, told: str
+) -> None:
+    machine = stand.made.shell()
+    link = cluster.linked_upwards(machine, stand.made)
+    fresh = objects.Fresh(1, 1, 1, names.Serial(1, 1), names.Serial(1, 2), cluster.WALL)
+    sign = stand.made.sign(objects.Kind.FRESH, fresh)
+    beat = messages.Heartbeat(sign, stand.made.content.numbers, 0)
+    machine.handle(events.Heard(link, beat), stand.clock.monotonic())
+    stand.clock.ahead_s = ahead_s
+    own = credentials.Credentials(authority.Identity.load(stand.disk), stand.clock)
+    ground = driver.Ground(stand.clock, micworld.Random(), own)
+    renewing.Renewing(stand.layout, ground, machine, cast("Any", Acting(machine)), stand.ask)
+    detail = machine.status(stand.clock.monotonic()).detail
+    assert detail == "" if not told else f"{messages.CLOCK}: " in detail
+    assert told in detail
