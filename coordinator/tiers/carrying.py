@@ -64,13 +64,9 @@ async def take(
         if asked.dry_run:
             return msgspec.structs.replace(judged, dry_run=True)
         wanted = [one for one in new if _called(one) in {*judged.added, *judged.conflicts}]
-        await keeping.still_enters(
-            at, domain, [one for one in wanted if isinstance(one, people.PersonRecord)]
-        )
-        operations = keeping.puts(*wanted)
-        for one in wanted:
-            if isinstance(one, people.PersonRecord) and one.name in judged.conflicts:
-                operations += await keeping.followed(at, one)
+        changed = [one for one in wanted if isinstance(one, people.PersonRecord)]
+        await keeping.still_enters(at, domain, changed)
+        operations = keeping.puts(*wanted) + await keeping.followed(at, domain, changed)
         if operations:
             told = f"{domain} imported, {len(judged.added)} added, {len(judged.conflicts)} replaced"
             await keeping.commit(at, caller, operations, told)

@@ -91,10 +91,14 @@ def puts(
     return [commands.put(one.key, msgspec.msgpack.encode(one)) for one in records]
 
 
-async def followed(at: desk.Desk, person: people.PersonRecord) -> list[commands.Operation]:
-    """What a change of this person's rank means for their tokens."""
-    held = await people.tokens_of(at.store, person.domain, person.name)
-    return puts(*(one.of(person.rank) for one in held))
+async def followed(
+    at: desk.Desk, domain: str, changed: Sequence[people.PersonRecord]
+) -> list[commands.Operation]:
+    """What another rank of these people of a domain means for their tokens."""
+    ranks = {one.name: one.rank for one in changed}
+    held = await people.tokens_of(at.store, domain)
+    own = (one for one in held if one.name in ranks and one.kind is not people.Kind.FIRST)
+    return puts(*(one.of(ranks[one.name]) for one in own))
 
 
 def drops(records: Iterable[people.TokenRecord | people.PersonRecord]) -> list[commands.Operation]:
@@ -180,7 +184,7 @@ async def set_role(
             return requests_people.Done(told, unchanged=True)
         after = msgspec.structs.replace(person, rank=rank)
         await _not_the_last(at, person, after)
-        operations = puts(after) + await followed(at, after)
+        operations = puts(after) + await followed(at, domain, [after])
         await commit(at, caller, operations, f"{told}, was {person.rank.word}")
     return requests_people.Done(told)
 
