@@ -98,7 +98,7 @@ def _row(name: str, done: Sequence[rounds.Round]) -> str:
 
 def _words(counts: Mapping[str, float]) -> str:
     return ", ".join(
-        f"{name} {count:,g}" if count < 1000 else f"{name} {count:,.0f}" for name, count in counts.items()
+        f"{name}: {count:,g}" if count < 1000 else f"{name}: {count:,.0f}" for name, count in counts.items()
     )
 
 

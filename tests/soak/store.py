@@ -11,13 +11,22 @@ from tests.soak import rounds
 
 SIZES = (3, 5, 3)
 FAULTS_S = 60.0
+CUTS = 20
 ROOT = os.geteuid() == 0
 """Without it there are no partitions and no power cuts."""
 
 
 def play(seed: int, base: pathlib.Path) -> rounds.Round:
-    members = SIZES[seed % len(SIZES)]
-    life = storefaults.Life(seed, members, FAULTS_S, network=ROOT, power=ROOT)
+    return _lived(base, storefaults.Life(seed, SIZES[seed % len(SIZES)], FAULTS_S, network=ROOT, power=ROOT))
+
+
+def play_cuts(seed: int, base: pathlib.Path) -> rounds.Round:
+    """Needs root."""
+    return _lived(base, storefaults.Life(seed, 3, 0.0, power=True, faults=("power cut",) * CUTS))
+
+
+def _lived(base: pathlib.Path, life: storefaults.Life) -> rounds.Round:
+    seed, members = life.seed, life.members
     begun = time.monotonic()
     try:
         result = asyncio.run(storefaults.lived(base, life))
@@ -44,3 +53,4 @@ def play(seed: int, base: pathlib.Path) -> rounds.Round:
 SUITE = rounds.Suite(
     "the store's members: kills, freezes, partitions, slow and broken disks; linearizability", play
 )
+CUT_SUITE = rounds.Suite("three members on one ext4 whose power is cut, 20 times a round", play_cuts)

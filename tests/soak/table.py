@@ -7,6 +7,7 @@ from tests.soak import rounds
 
 SUITES: Final = {
     "store": "tests.soak.store:SUITE",
+    "store-power": "tests.soak.store:CUT_SUITE",
     "store-crash": "tests.soak.storecrash:SUITE",
     "store-members": "tests.soak.members:SUITE",
     "raft": "tests.soak.raft:SUITE",
