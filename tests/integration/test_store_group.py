@@ -171,6 +171,20 @@ async def test_concurrent_swaps_through_all_members_have_one_winner_each(group: 
         assert sum(won) == 1
 
 
+async def test_an_answer_to_what_was_asked_in_another_life_is_nobodys(group: storegroup.Group) -> None:
+    leader = await group.leader()
+    other = next(name for name in group.members if name != leader)
+    await group.put(other, "/first")
+    (_links, route) = group.stores[other]._links or (None, None)
+    assert route is not None
+    before = route._tickets
+    await group.close(other)
+    await group.open(other)
+    (_links, route) = group.stores[other]._links or (None, None)
+    assert route is not None
+    assert abs(route._tickets - before) > 1000, "numbers do not begin anew"
+
+
 async def test_a_lease_outlives_its_leader_and_ends_under_the_next(group: storegroup.Group) -> None:
     leader = await group.leader()
     other = next(name for name in group.members if name != leader)

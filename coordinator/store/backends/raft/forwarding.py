@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-from coordinator import errors
+from coordinator import effects, errors
 from coordinator.store import commands, mvcc
 from coordinator.store.backends.raft import log, member, messages, pending, transport
 
 SERVED: Final = 1024  # requests of other members under way; more are declined and come again
+TICKET_BYTES: Final = 6  # random, and far from the end of 64 bits however long it counts on
 _NO_SPACE: Final = "no_space"
 
 T = TypeVar("T")
@@ -21,10 +22,11 @@ T = TypeVar("T")
 class Forwarding:
     """Between one member, its links and its callers; it is the links' `Events`."""
 
-    def __init__(self, running: member.Member) -> None:
+    def __init__(self, running: member.Member, random: effects.Random) -> None:
         self._member = running
         self._links: transport.Transport | None = None
-        self._tickets = 0
+        # Not from one: a leader may still answer what was asked by this member before it was started anew.
+        self._tickets = int(random.token(TICKET_BYTES), 16)
         self._proposed: dict[int, tuple[str, asyncio.Future[messages.Forwarded]]] = {}
         self._asked: dict[int, tuple[str, asyncio.Future[messages.Answer]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -210,7 +210,7 @@ async def open_store(  # noqa: PLR0913 everything a store is given of its world
         store = RaftStore(running, held, clock, calls.AloneCalls(running))
         await _or_close(store, running.barrier_with_leader())
         return store
-    route = forwarding.Forwarding(running)
+    route = forwarding.Forwarding(running, random)
     links = transport.Transport(opened.identity.member, cluster, group, route, random)
     route.attach(links)
     store = RaftStore(running, held, clock, calls.GroupCalls(route, clock), (links, route))
