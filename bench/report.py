@@ -48,9 +48,9 @@ def show(found: Sequence[results.Result], missing: Sequence[results.Missing]) ->
         groups.setdefault((row.kind.mode, row.kind.agents, row.kind.sites), []).append(row)
     for (mode, agents, sites), rows in groups.items():
         print(f"{agents} agents, {sites} sites, mode {mode}, medians")
-        cells = [results.cells(row) for row in rows]
-        cells += [(one.system, one.missing, *[""] * (len(results.HEAD) - 2)) for one in missing]
-        print("\n".join(printing.table(results.HEAD, cells)))
+        print("\n".join(printing.table(results.HEAD, [results.cells(row) for row in rows])))
+    for line in dict.fromkeys(f"{one.system}: {one.missing}" for one in missing):
+        print(line)
     for name in dict.fromkeys(one.system for one in found):
         if LACKS.get(name):
             print(f"{name}: {LACKS[name]}")

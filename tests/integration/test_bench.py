@@ -19,6 +19,7 @@ from tests.tidy import tree
 
 COMMAND = "import sys; from bench.commands import bench; sys.exit(bench(standalone_mode=False))"
 SITES, AGENTS, REVISIONS = 2, 12, 2
+ONCE = ("--revisions", "1")  # one round: everything stands up once
 
 
 def argv(*more: str) -> list[str]:
@@ -74,7 +75,7 @@ def test_every_agent_of_a_short_run_gets_every_document_and_is_counted_by_its_ac
 
 
 def test_a_small_change_crosses_the_last_hop_as_a_delta(tmp_path: pathlib.Path) -> None:
-    found, _ = read(tmp_path, "--change", "both")
+    found, _ = read(tmp_path, "--change", "both", *ONCE)
     moved = {
         change: min(one.hops["ic-agent"].bytes_down for one in found if one.change == change)
         for change in workload.CHANGES
@@ -83,13 +84,13 @@ def test_a_small_change_crosses_the_last_hop_as_a_delta(tmp_path: pathlib.Path) 
 
 
 def test_our_own_hops_can_be_measured_over_mutual_tls(tmp_path: pathlib.Path) -> None:
-    found, _ = read(tmp_path, "--tls")
+    found, _ = read(tmp_path, "--tls", *ONCE)
     assert {one.transport for one in found} == {"tls"}
     assert {one.acks for one in found} == {AGENTS}
 
 
 def test_agents_that_verify_and_keep_have_every_document_on_their_own_disk(tmp_path: pathlib.Path) -> None:
-    found, _ = read(tmp_path, "--mode", "full")
+    found, _ = read(tmp_path, "--mode", "full", *ONCE)
     assert {(one.mode, one.acks) for one in found} == {("full", AGENTS)}
     assert {one.system for one in found} == {"tiercast"}
 
