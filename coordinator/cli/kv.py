@@ -280,7 +280,7 @@ def keep_alive(number: int, *, once: bool) -> int:
     shown = session.current()
     try:
         while True:
-            kept = _post(shown, f"leases/{number}/keepalive", {}).as_(answers_kv.Lease)
+            kept = _post(shown, f"leases/{number}/keepalive").as_(answers_kv.Lease)
             shown.tell(f"lease {kept.lease} kept for {kept.ttl_s:g} s")
             if once:
                 return exits.Exit.OK
@@ -295,7 +295,7 @@ def keep_alive(number: int, *, once: bool) -> int:
 def revoke(number: int) -> int:
     """End a lease now, with its keys."""
     shown = session.current()
-    _post(shown, f"leases/{number}/revoke", {})
+    _post(shown, f"leases/{number}/revoke")
     shown.tell(f"lease {number} has ended, and its keys with it")
     return exits.Exit.OK
 
@@ -319,6 +319,8 @@ def list_leases(form: str) -> int:
     return exits.Exit.OK
 
 
-def _post(shown: session.Session, path: str, asked: dict[str, Any]) -> client.Answer:
-    ask = client.post(f"{KV}/{path}", msgspec.json.encode(asked), shown.random.token(16))
+def _post(shown: session.Session, path: str, asked: dict[str, Any] | None = None) -> client.Answer:
+    """Without a body where the path says everything."""
+    body = b"" if asked is None else msgspec.json.encode(asked)
+    ask = client.post(f"{KV}/{path}", body, shown.random.token(16))
     return shown.client().call(ask)
