@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS := --numprocesses 2 --dist loadgroup  # real processes one after the other; what needs no addresses beside them
 INSTALLED := .venv/.installed
 PIP := -m pip --disable-pip-version-check --no-input --quiet --quiet
 
@@ -26,7 +27,7 @@ demo: $(INSTALLED)
 # The tests run even where a static check fails: one run shows everything that is wrong.
 test: packages $(INSTALLED)
 	@checks=0; $(MAKE) --no-print-directory lint || checks=1; \
-	$(BIN)/pytest --continue-on-collection-errors || exit 1; \
+	$(BIN)/pytest --continue-on-collection-errors $(WORKERS) || exit 1; \
 	[ $$checks = 0 ] || { echo "the tests pass, a static check above does not" >&2; exit 1; }
 
 # Gone on with where it was interrupted; appends what it ran to docs/soak.md.

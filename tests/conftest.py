@@ -26,6 +26,7 @@ SUITE_TIMEOUT_S = {
 }
 """Seconds that one test of a suite may take, in the order in which the suites run: the quick ones first."""
 
+MACHINE = "integration"
 IN_CI = bool(os.environ.get("CI"))
 CI_SEED = 1
 
@@ -49,8 +50,16 @@ def suite_of(nodeid: str) -> str:
     return parts[1] if len(parts) > 2 else ""
 
 
+def place_of(nodeid: str) -> str:
+    """What must run one after the other: tests of one file, and all that take fixed addresses of this machine."""
+    return MACHINE if suite_of(nodeid) == MACHINE else nodeid.partition("::")[0]
+
+
 class SuiteTable:
-    """Tests and seconds of each suite, printed right before pytest's closing line."""
+    """Tests and seconds of each suite, printed right before pytest's closing line.
+
+    Where two workers run them, the suites' seconds overlap: together they are more than the closing line says.
+    """
 
     def __init__(self) -> None:
         self.tests: collections.Counter[str] = collections.Counter()
@@ -83,7 +92,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (again with --seed {config.option.seed})"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     order = list(SUITE_TIMEOUT_S)
     for item in items:
         suite = suite_of(item.nodeid)
@@ -96,7 +105,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip("needs root"))
         if item.get_closest_marker("etcd") is not None and shutil.which("etcd") is None:
             item.add_marker(pytest.mark.skip("needs Debian's etcd-server"))
-    items.sort(key=lambda item: order.index(suite_of(item.nodeid)))
+    parallel = config.getoption("numprocesses", None)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(place_of(item.nodeid)))
+    # The longest begins first where there are two workers, and the quick ones where there is one.
+    items.sort(key=lambda item: order.index(suite_of(item.nodeid)), reverse=bool(parallel))
 
 
 def count_skip_as_failure(report: pytest.TestReport | pytest.CollectReport) -> None:
