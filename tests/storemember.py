@@ -4,9 +4,7 @@ Snapshots come often in it, so that whatever happens falls into them too. On req
 broken one does, or its clock jumps.
 """
 
-import asyncio  # noqa: TID251 the backends are asyncio's
 import errno
-import pathlib
 import sys
 import time
 
@@ -69,4 +67,4 @@ if __name__ == "__main__":
     files.DiskAppender = Suffering  # type: ignore[misc]
     ours.Clock = Jumping  # type: ignore[misc]
     raft_member.SNAPSHOT_ENTRIES, raft_member.KEEP_ENTRIES = 400, 20
-    asyncio.run(member.main(pathlib.Path(sys.argv[1]), sys.argv[2], suffer))
+    member.run(sys.argv[1:], suffer)

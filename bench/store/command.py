@@ -6,12 +6,16 @@ import pathlib
 import shutil
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import TypeVar
 
 import click
 import msgspec
 
 from bench.store import counting, etcd, failover, load, ours, weight
+from coordinator.host import loop
+
+T = TypeVar("T")
 
 QUESTIONS = ("puts", "failover", "pause", "memory")
 
@@ -56,14 +60,21 @@ def store(  # noqa: PLR0913 one for each option
             continue
         match question:
             case "puts":
-                rows: Sequence[msgspec.Struct] = asyncio.run(_compare(directory, seconds, rounds, sizes))
+                rows: Sequence[msgspec.Struct] = _run(_compare(directory, seconds, rounds, sizes))
             case "failover":
-                rows = [asyncio.run(_failovers(directory, name, kills)) for name in _systems()]
+                rows = [_run(_failovers(directory, name, kills)) for name in _systems()]
             case "pause":
-                rows = [asyncio.run(_pause(directory))]
+                rows = [_run(_pause(directory))]
             case _:
-                rows = asyncio.run(_weights(directory, sizes))
+                rows = _run(_weights(directory, sizes))
         _show(rows, output)
+
+
+def _run(question: Coroutine[object, object, T]) -> T:
+    """On the loop that the product runs on."""
+    loop.tune()
+    with asyncio.Runner(loop_factory=loop.factory()) as runner:
+        return runner.run(question)
 
 
 def _show(rows: Sequence[msgspec.Struct], output: str) -> None:
