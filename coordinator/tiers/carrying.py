@@ -10,7 +10,7 @@ import msgspec
 
 from coordinator import errors, limits, names
 from coordinator.domains import people
-from coordinator.tiers import desk, requests_people
+from coordinator.tiers import desk, last_administrator, requests_people
 from coordinator.tiers import people as keeping
 from coordinator.trust import passwords
 
@@ -65,7 +65,7 @@ async def take(
             return msgspec.structs.replace(judged, dry_run=True)
         wanted = [one for one in new if _called(one) in {*judged.added, *judged.conflicts}]
         changed = [one for one in wanted if isinstance(one, people.PersonRecord)]
-        await keeping.still_enters(at, domain, changed)
+        await last_administrator.still_enters(at, domain, changed)
         operations = keeping.puts(*wanted) + await keeping.followed(at, domain, changed)
         if operations:
             told = f"{domain} imported, {len(judged.added)} added, {len(judged.conflicts)} replaced"

@@ -9,7 +9,7 @@ import msgspec
 
 from coordinator import errors, limits
 from coordinator.domains import people
-from coordinator.tiers import desk, passes, requests_people
+from coordinator.tiers import desk, last_administrator, passes, requests_people
 from coordinator.tiers import people as keeping
 from coordinator.trust import passwords
 
@@ -46,7 +46,7 @@ async def _over(at: desk.Desk, person: people.PersonRecord) -> tuple[people.Toke
     """Of the one-time secret, what a login of this person ends."""
     if person.domain != at.master_domain or person.rank is not people.Rank.ADMINISTRATOR:
         return ()
-    return await keeping.firsts(at)
+    return await last_administrator.firsts(at)
 
 
 async def claim(at: desk.Desk, caller: desk.Caller, asked: requests_people.Claim) -> requests_people.Issued:
@@ -66,7 +66,7 @@ async def claim(at: desk.Desk, caller: desk.Caller, asked: requests_people.Claim
                 f"there is {name} in {domain} already",
                 hint=f"choose another name; if that is you: tiercast login {name}@{domain}",
             )
-        if not await keeping.firsts(at):
+        if not await last_administrator.firsts(at):
             raise errors.NotAllowedError(
                 "somebody has logged in meanwhile", hint="log in by name and password"
             )
@@ -78,7 +78,7 @@ async def claim(at: desk.Desk, caller: desk.Caller, asked: requests_people.Claim
         made, token, operations = await passes.made(
             at, named, passes.Wanted(person, people.Kind.LOGIN, ttl_s)
         )
-        operations += [*keeping.puts(person), *keeping.drops(await keeping.firsts(at))]
+        operations += [*keeping.puts(person), *keeping.drops(await last_administrator.firsts(at))]
         await keeping.commit(at, named, operations, f"the one-time secret of init became {name} of {domain}")
     return passes.issued(made, token)
 
@@ -114,7 +114,7 @@ async def reset_administrator(at: desk.Desk, name: str, password: str) -> reques
             domain, name, people.Rank.ADMINISTRATOR, "", "", at.clock.wall(), "root"
         )
         after = msgspec.structs.replace(person, rank=people.Rank.ADMINISTRATOR, password=stored)
-        ended = (*await people.tokens_of(at.store, domain, name), *await keeping.firsts(at))
+        ended = (*await people.tokens_of(at.store, domain, name), *await last_administrator.firsts(at))
         operations = keeping.puts(after) + keeping.drops({one.id: one for one in ended}.values())
         told = f"{name} of {domain} is an administrator with a new password"
         await keeping.commit(at, caller, operations, told)

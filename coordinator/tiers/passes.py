@@ -10,7 +10,7 @@ from coordinator import errors, limits
 from coordinator.config import findings
 from coordinator.domains import people, scopes
 from coordinator.store import commands
-from coordinator.tiers import desk, permissions, requests_people
+from coordinator.tiers import desk, last_administrator, permissions, requests_people
 from coordinator.tiers import people as keeping
 from coordinator.trust import tokens
 
@@ -172,7 +172,7 @@ async def revoke(
                 f"there is no token {asked.token[:64]!r}", hint="tiercast admin token list"
             )
         if record.kind is people.Kind.FIRST:
-            await keeping.somebody_enters(at)
+            await last_administrator.somebody_enters(at)
         told = f"token {record.id} of {record.name} of {record.domain} revoked"
         await keeping.commit(at, caller, keeping.drops((record,)), told)
     return requests_people.Done(told)

@@ -1,8 +1,7 @@
 """People and programs of the domains, as administrators keep them: list, add, remove, roles, passwords.
 
 An administrator of the master domain keeps the people of every domain, one of another domain those of that domain alone.
-Laws: there is always somebody who can enter as an administrator of the master domain; a change of a person is one
-transaction with everything that follows from it for their tokens.
+Law: a change of a person is one transaction with everything that follows from it for their tokens.
 """
 
 import re
@@ -15,7 +14,7 @@ from coordinator import errors, limits
 from coordinator.domains import gate, people
 from coordinator.host import durations
 from coordinator.store import commands
-from coordinator.tiers import desk, requests_people
+from coordinator.tiers import desk, last_administrator, requests_people
 from coordinator.trust import passwords
 
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_.-]{{0,{limits.NAME_CHARACTERS - 1}}}", re.ASCII)
@@ -163,7 +162,7 @@ async def remove(
     async with at.turn:
         at.may_change()
         person = await found(at, domain, asked.name)
-        await _not_the_last(at, person, None)
+        await last_administrator.not_the_last(at, person, None)
         tokens = await people.tokens_of(at.store, domain, person.name)
         await commit(at, caller, drops((person, *tokens)), f"{person.name} of {domain} removed")
     return requests_people.Done(
@@ -183,7 +182,7 @@ async def set_role(
         if person.rank is rank:
             return requests_people.Done(told, unchanged=True)
         after = msgspec.structs.replace(person, rank=rank)
-        await _not_the_last(at, person, after)
+        await last_administrator.not_the_last(at, person, after)
         operations = puts(after) + await followed(at, domain, [after])
         await commit(at, caller, operations, f"{told}, was {person.rank.word}")
     return requests_people.Done(told)
@@ -243,55 +242,6 @@ async def proven(
             hint="forgotten: an administrator sets another, `tiercast admin passwd NAME`",
         )
     at.gate.tries.entered(tried, caller.source, at.clock.monotonic())
-
-
-# --- the last administrator -------------------------------------------------------------------------------------------
-
-
-async def _not_the_last(
-    at: desk.Desk, person: people.PersonRecord, after: people.PersonRecord | None
-) -> None:
-    """Raises `RefusedError` where nobody could enter as an administrator of the master domain afterwards."""
-    if not _enters(at, person) or (after is not None and _enters(at, after)):
-        return
-    others = [one for one in await people.known(at.store, person.domain) if one.name != person.name]
-    if any(_enters(at, one) for one in others) or await firsts(at):
-        return
-    raise errors.RefusedError(
-        f"{person.name} is the last administrator of {person.domain} who can log in",
-        hint="first add another one: tiercast admin add NAME --role administrator",
-    )
-
-
-def _enters(at: desk.Desk, person: people.PersonRecord) -> bool:
-    """By a password: tokens alone end one day."""
-    administrates = person.rank is people.Rank.ADMINISTRATOR and person.domain == at.master_domain
-    return administrates and bool(person.password)
-
-
-async def still_enters(at: desk.Desk, domain: str, new: Sequence[people.PersonRecord]) -> None:
-    """After these have been put in place. Raises `RefusedError`."""
-    after = {one.name: one for one in (*await people.known(at.store, domain), *new)}
-    if (
-        domain == at.master_domain
-        and not any(_enters(at, one) for one in after.values())
-        and not await firsts(at)
-    ):
-        raise errors.RefusedError(f"nobody could log in as an administrator of {domain} afterwards")
-
-
-async def somebody_enters(at: desk.Desk) -> None:
-    """Raises `RefusedError` where no administrator of the master domain has a password."""
-    if not any(_enters(at, one) for one in await people.known(at.store, at.master_domain)):
-        raise errors.RefusedError(
-            "nobody else can enter as an administrator of the master domain",
-            hint="`tiercast login` makes a person of the one-time secret, and ends it",
-        )
-
-
-async def firsts(at: desk.Desk) -> tuple[people.TokenRecord, ...]:
-    """The one-time secret of `server init`, while nobody has logged in."""
-    return tuple(one for one in await people.tokens_of(at.store) if one.kind is people.Kind.FIRST)
 
 
 def counted(number: int, thing: str) -> str:
