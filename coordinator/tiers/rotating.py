@@ -19,6 +19,7 @@ from coordinator.tiers import asking, desk, keys, revoking
 from coordinator.trust import authority, certificates, sealing, signing
 
 AT_ONCE = 1000  # objects signed anew in one transaction
+AT_A_TIME = 16  # CAs, and signing keys, that count side by side while somebody is away
 NAMED = 20  # servers told by name that are waited for
 
 _LOG = logs.Log("mic")
@@ -82,7 +83,7 @@ async def rotate_ca(at: desk.Desk, publics: Publics, caller: desk.Caller) -> Non
     async with at.turn:
         at.may_change()
         body = at.past.content.trust.content
-        if len(body.roots) >= signing.KEYS:
+        if len(body.roots) >= AT_A_TIME:
             raise errors.RefusedError(_too_many("CAs", len(body.roots)), hint=_EXPEL)
         after = at.means.authority.with_new_ca(at.clock.wall())
         announced = msgspec.structs.replace(body, roots=(*body.roots, after.ca_pem))
@@ -94,8 +95,9 @@ async def rotate_keys(at: desk.Desk, publics: Publics, caller: desk.Caller) -> N
     async with at.turn:
         at.may_change()
         body = at.past.content.trust.content
-        if len(body.keys) >= signing.KEYS:
-            raise errors.RefusedError(_too_many("signing keys", len(body.keys)), hint=_EXPEL)
+        active = len(body.keys) - len(body.retired)
+        if active >= AT_A_TIME or len(body.keys) >= signing.KEYS:
+            raise errors.RefusedError(_too_many("signing keys", active), hint=_EXPEL)
         after = at.means.authority.with_new_signer()
         endorsed = at.signer.endorse(after.signer().public)
         announced = msgspec.structs.replace(body, keys=(*body.keys, endorsed))
@@ -109,7 +111,7 @@ _EXPEL = (
 
 
 def _too_many(what: str, count: int) -> str:
-    return f"too many {what} are in use (got {count}, have room for {signing.KEYS})"
+    return f"too many {what} are in use (got {count}, have room for {AT_A_TIME})"
 
 
 async def _announce(

@@ -28,6 +28,7 @@ NEXT_KEY_FILE = "identity/next.key"
 ROTATED_FILE = "identity/authority/current"
 """The authority after its first rotation."""
 _BACK = "put a copy of identity/ back, or move this file away: the identity before it may still be good"
+CHAIN = 32  # CAs back that a handshake leads to, at 700 bytes each; contexts that pin an older one are to be made anew
 BUNDLE_VERSION = 1
 
 
@@ -105,7 +106,7 @@ class Authority(msgspec.Struct, frozen=True):
             issuer.key_pem,
             issuer.ca_pem,
             self.signing_private,
-            (crossed, *self.chain),
+            (crossed, *self.chain)[:CHAIN],
             self.number + 1,
         )
 

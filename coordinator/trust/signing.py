@@ -17,7 +17,7 @@ from coordinator import errors, names
 DOMAIN = b"tiercast/1"
 TRUST = "trust"
 ENDORSEMENT = "key-endorsement"  # never the kind of an object, so an endorsement cannot be passed off as one
-KEYS = 32  # signing keys in one trust object; a chain of rotations an absent server may have missed
+KEYS = 512  # in one trust object, retired ones included: a rotation a week for ten years, at 120 bytes each
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

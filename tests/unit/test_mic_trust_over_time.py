@@ -305,3 +305,14 @@ async def test_what_a_server_says_of_its_trust_stands_in_status_whatever_it_runs
             (server,) = told["sites"][0]["servers"]
             assert server["sync"] == ("converged" if code == messages.EXPIRED else "stale")
             assert server["reason"].startswith(f"about {code}")
+
+
+async def test_no_more_keys_count_side_by_side_than_a_handshake_can_carry() -> None:
+    world = micworld.World()
+    async with world.running() as (served, _tree):
+        for rotate in (rotating.rotate_ca, rotating.rotate_keys):
+            for _ in range(rotating.AT_A_TIME - 1):
+                await rotate(served.at, PUBLICS, CALLER)
+            with pytest.raises(errors.RefusedError, match="too many"):
+                await rotate(served.at, PUBLICS, CALLER)
+        assert rotating.progress(served.at).roots == rotating.progress(served.at).keys == rotating.AT_A_TIME
