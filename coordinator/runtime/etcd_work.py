@@ -34,6 +34,8 @@ class EtcdAt(store_work.StoreAt, frozen=True):
         else:
             yield "asked     etcd itself: no MIC runs here"
             found = self._done(lambda store: store.status())
+            if not found.members:
+                raise errors.NoQuorumError(found.alarms[0])
         yield f"etcd      {self.used.address}" + ("  (TLS)" if self.used.ca_pem else "")
         yield from store_work.told(found, "")
 

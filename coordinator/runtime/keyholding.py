@@ -35,6 +35,8 @@ class Papers(msgspec.Struct, frozen=True):
     trust: mirror.SignedTrust
     admission: bytes
     """Its own, as signed; empty where there is none."""
+    returned: bool = False
+    """The certificate before this one had run out: links that were opened with it may do next to nothing."""
 
 
 def _nobody(_held: Papers) -> None:
@@ -51,6 +53,8 @@ async def follow(here: home.Home, layout: settings.Layout, told: Callable[[Paper
                 held = await anyio.to_thread.run_sync(read, layout)
                 seen = marks
                 if here.own.identity != held.identity:
+                    returned = here.own.expired
+                    held = msgspec.structs.replace(held, returned=returned)
                     here.own.renew(held.identity)
                 here.own.trust(held.trust.content.roots, held.trust.content.revoked)
                 told(held)
@@ -87,6 +91,8 @@ def read(layout: settings.Layout) -> Papers:
 def tell(link: upstream.Upstream, held: Papers) -> None:
     """To a role that is shown no trust by its parent: without it, it would not know MIC after a rotation."""
     link.learn(tuple(raw for raw in (held.trust.raw, held.admission) if raw))
+    if held.returned:
+        link.redial()
 
 
 # --- the authority ------------------------------------------------------------------------------------------------------
@@ -121,8 +127,8 @@ async def newest(
 async def pin(here: home.Home, store: port.Store) -> None:
     """Until cancelled: of the other members' servers those keys count that their admissions name."""
     while True:
-        seats = [membership.seat(one.member) for one in (await store.status()).members]
         with contextlib.suppress(errors.TiercastError):  # no quorum, or nothing issued yet: looked at again
+            seats = [membership.seat(one.member) for one in (await store.status()).members]
             trust = await store.get(keys.TRUST)
             for seat in seats:
                 item = None if seat is None else await store.get(keys.admission(seat.server))

@@ -67,6 +67,8 @@ class MicRole:
         self._waits = role.Report(role.Health.PROGRESSING, "starting", "not in office yet")
         self._met = False
         """There was a quorum once."""
+        self._standing = anyio.Lock()
+        self._over = False
 
     # --- the host -------------------------------------------------------------------------------------------------
 
@@ -99,7 +101,9 @@ class MicRole:
 
     async def stop(self) -> None:
         """Serve on until every linked server has accepted the newest, then leave the office to the next one."""
-        running, self._running = self._running, None
+        self._over = True
+        async with self._standing:  # whoever is just coming into office has come, and nobody does after that
+            running, self._running = self._running, None
         if running is not None and running.mic.fallen is None and not running.driver.failed.done():
             await running.mic.drain()
             running.driver.act(home.farewell(running.mic.at.master.publisher, "MIC stops"))
@@ -238,7 +242,9 @@ class MicRole:
         while True:
             if self._running is None:
                 await anyio.sleep(LOOK_S)
-                await self._stand()
+                async with self._standing:
+                    if not self._over:
+                        await self._stand()
                 continue
             self._context.changed()
             running = self._running

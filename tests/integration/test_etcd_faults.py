@@ -118,6 +118,10 @@ async def test_without_a_majority_it_says_so_in_two_seconds_and_goes_on_when_the
         assert time.monotonic() - begun < 2 * QUORUM_S + SLACK_S
         status = await store.status()
         assert len(status.members) == 3
+    with frozen(three, *three.names):
+        status = await store.status()
+        assert (status.members, status.leader, status.shared) == ((), None, True)
+        assert "has not answered" in status.alarms[0]
     await until_written(store, b"/k", b"after")
     assert await events(watch, 1) == [b"/k"]
     item = await store.get(b"/k")

@@ -50,6 +50,11 @@ class Gateway:
         self.doubtful = False
         """The last call found no majority; whether there is one is better asked before something is written."""
 
+    @property
+    def revision(self) -> int:
+        """The newest that was ever told."""
+        return self._newest.revision
+
     async def call(
         self,
         path: str,

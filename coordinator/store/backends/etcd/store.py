@@ -232,8 +232,21 @@ class EtcdStore:
     # --- the store as a whole -------------------------------------------------------------------------------------------
 
     async def status(self) -> port.StoreStatus:
-        """Raises `NoQuorumError` where no member answers at all, or the first contact is still to come."""
-        return await keeping.status(self.gateway, (await self.connected()).ours, self._compacted)
+        """Never raises: where no member tells, the reason stands among the alarms."""
+        try:
+            return await keeping.status(self.gateway, (await self.connected()).ours, self._compacted)
+        except errors.TiercastError as wrong:
+            return port.StoreStatus(
+                backend="etcd",
+                members=(),
+                leader=None,
+                revision=self.gateway.revision,
+                compacted=self._compacted,
+                size_bytes=0,
+                keys=0,
+                shared=True,
+                alarms=(wrong.message,),
+            )
 
     async def members(self) -> tuple[port.MemberStatus, ...]:
         return (await self.status()).members
