@@ -83,6 +83,11 @@ class Shelf:
     def __contains__(self, digest: object) -> bool:
         return digest in self._bodies
 
+    @property
+    def digests(self) -> tuple[names.Digest, ...]:
+        """Of all that is here."""
+        return tuple(self._bodies)
+
     def get(self, digest: str) -> bytes | None:
         return self._bodies.get(names.Digest(digest))
 
@@ -143,7 +148,8 @@ class Shelf:
         `own` is the base that was here: where the whole came all the same, a delta against that was not worth it.
         """
         self._keep_encoding((came.digest, came.base), came.encoding)
-        self._chosen[came.digest, own] = came.base
+        if came.base in ("", own):
+            self._chosen[came.digest, own] = came.base
 
     def inline(self, digest: names.Digest, base: str) -> messages.Chunk | None:
         """The whole encoding in one chunk, where it is small enough to travel inside an offer."""
