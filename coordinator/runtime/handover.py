@@ -92,7 +92,7 @@ def hand_over(at: Ground, wanted: dict[names.ServerName, str], output: pathlib.P
         raise errors.InUseError(f"{output} exists already", hint="name another file")
     part = at.layout.root / _PART
     part.unlink(missing_ok=True)
-    members = anyio.run(_sealed, at, here, wanted, image, part)
+    members = anyio.run(_sealed, at, here, wanted, part)
     data = part.read_bytes()
     part.unlink()
     yield f"sealed    the old group ({', '.join(image.identity.members)}) has ended"
@@ -115,7 +115,6 @@ async def _sealed(
     at: Ground,
     here: home.Home,
     wanted: dict[names.ServerName, str],
-    image: store_files.Image,
     part: pathlib.Path,
 ) -> tuple[str, ...]:
     """Seal, unless that was done before; the new members, with the last snapshot in `part`."""
@@ -131,14 +130,14 @@ async def _sealed(
                 "good: `tiercast store recover`",
             )
         servers = await servers_of(store, here, wanted)
-        members = image.state.sealed
-        if not members:
+        # Not what the files say: their very end may be a seal that no majority had, and that is gone.
+        if not store.sealed:
             seats = [
                 membership.Seat(at.random.token(membership.TOKEN_BYTES), servers[name], address)
                 for name, address in wanted.items()
             ]
-            members = tuple(one.member for one in seats)
-            await store.seal(members)
+            await store.seal(tuple(one.member for one in seats))
+        members = store.sealed
         said = {(one.server, one.address) for one in membership.seats(members)}
         if said != {(servers[name], address) for name, address in wanted.items()}:
             raise errors.RefusedError(

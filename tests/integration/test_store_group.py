@@ -206,7 +206,9 @@ async def test_a_sealed_group_hands_over_to_a_new_one_of_one_member(
 ) -> None:
     leader = await group.leader()
     await group.put(leader, "/k", b"kept")
+    assert group.stores[leader].sealed == ()
     await group.stores[leader].seal(("single",))
+    assert group.stores[leader].sealed == ("single",)
     with pytest.raises(errors.RefusedError):
         await group.put(leader, "/more")
     await group.stores[leader].snapshot(tmp_path / "handed-over")

@@ -56,6 +56,11 @@ class RaftStore:
         return self._state.revision == 0
 
     @property
+    def sealed(self) -> tuple[str, ...]:
+        """The members for whom this group has ended, as far as this member has applied; empty while it goes on."""
+        return self._state.sealed
+
+    @property
     def _state(self) -> mvcc.State:
         return self._member.replica.state
 
