@@ -11,6 +11,7 @@ COMMANDS = {
     "herd": "bench.links:herd",
     "idle": "bench.links:idle",
     "api": "bench.api.command:api",
+    "kv": "bench.kv.command:kv",
     "propagation": "bench.propagation.command:propagation",
     "report": "bench.report:report",
     "store": "bench.store.command:store",

@@ -15,7 +15,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._busy = _busy_s()
+        self._busy = busy_s()
         self._own = time.process_time()
         self._stood: dict[int, float] = {}
 
@@ -27,7 +27,7 @@ class Watch:
             - self._own
             + sum(self._used(one.pid, one.weight().cpu_s) for one in _all(made))
         )
-        return max(0.0, _busy_s() - self._busy - own) / (elapsed * _CORES)
+        return max(0.0, busy_s() - self._busy - own) / (elapsed * _CORES)
 
     def begin(self, made: stand.Stand) -> "Watch":
         """What its programs have used so far does not count."""
@@ -42,7 +42,7 @@ def _all(made: stand.Stand) -> list[programs.Program]:
     return [one for some in made.programs.values() for one in some]
 
 
-def _busy_s() -> float:
+def busy_s() -> float:
     """CPU seconds of the whole machine that were not idle."""
     words = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()
     user, nice, system, _idle, _wait, irq, soft, *_ = (int(word) for word in words[1:])

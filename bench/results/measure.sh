@@ -35,6 +35,7 @@ run documents   documents --rounds 3
 run idle        idle --seconds 20
 run herd        herd --rounds 3
 run convergence convergence --revisions 15
+run kv          kv
 .venv/bin/tiercast bench report "$into"/propagation-*.jsonl "$into"/full-*.jsonl --html "$into/page.html" > "$into/tables.txt"
 .venv/bin/tiercast bench report "$into"/growth-*.jsonl "$into"/propagation-1KiB.jsonl > "$into/growth.txt"
 echo "all of it: $SECONDS s"

@@ -96,6 +96,11 @@ class Etcd:
         self._turn = itertools.count()
 
     @property
+    def port(self) -> int:
+        """Of the member that the puts go to."""
+        return self._ports["e0"][0]
+
+    @property
     def pids(self) -> list[int]:
         """Of its members."""
         return [process.pid for process in self._processes]

@@ -1,0 +1,1 @@
+"""What the users' keys and the local watch cost."""
