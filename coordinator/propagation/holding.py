@@ -83,14 +83,17 @@ class Holding:
             self._asked = self._nudged = None
 
     def piece(self, chunk: messages.Chunk, base: bytes | None) -> bytes | None:
-        """The body once it is whole. A delta that does not fit costs one full pull; a full one that does not, the next."""
+        """The body once it is whole. A delta that does not fit costs one full pull at once; a full one that does not, one
+        after the next heartbeats.
+        """
         if self._assembly is None or chunk.digest != self._assembly.digest:
             return None
         try:
             body = self._assembly.add(chunk, base)
         except errors.ProtocolError:
-            self._full = True
+            again, self._full = self._full, True
             self.gone()
+            self._asked = 0 if again else None
             return None
         if body is not None:
             self._assembly = None

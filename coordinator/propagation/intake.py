@@ -371,7 +371,8 @@ class Intake:
         new = [one.content.active.digest for one in batch if isinstance(one, mirror.SignedTarget)]
         prepared = [one.content.prepared for one in batch if isinstance(one, mirror.SignedTarget)]
         held = [one.digest for one in (*prepared, self.holding.pointer) if one is not None]
-        keep = tuple(dict.fromkeys((*new, *held, self.content.digest)))
+        # What is on the shelf is not stored again, so it stays on the disk too.
+        keep = tuple(dict.fromkeys((*new, *held, *self.shelf.digests)))
         frame = self._frame[1] if body is not None and body[0] == self._frame[0] else b""
         self._frame = (names.Digest(""), b"")
         return (events.Store(self._ticket, raws, body, keep, frame),)
@@ -403,6 +404,8 @@ class Intake:
             return
         pointer = content.target.content.prepared
         self.holding.want(pointer, held=pointer is not None and pointer.digest in self.shelf)
+        if self._staged_held is not None and self._staged_held[0] != self.holding.digest:
+            self._staged_held = None  # of the one prepared before
 
     def refusing(self, serial: names.Serial) -> bool:
         """Whether this target was refused here, so that asking for it again leads nowhere."""
