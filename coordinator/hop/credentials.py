@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Iterable
 
 from coordinator import effects, names
-from coordinator.trust import authority, peers, tls
+from coordinator.trust import authority, certificates, peers, tls
 
 
 class Credentials:
@@ -43,6 +43,11 @@ class Credentials:
         if self._roots != tuple(roots):
             self._roots = tuple(roots)
             self._forget()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the certificate has run out by this machine's clock."""
+        return certificates.validity(self.identity.cert_pem)[1] < self._clock.wall()
 
     def _forget(self) -> None:
         for made in ("server", "client"):

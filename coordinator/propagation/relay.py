@@ -131,6 +131,10 @@ class Relay:
         """Where MIC is now."""
         return tuple(self._through(self.subscriber.follow(parents, now), now))
 
+    def redial(self, now: float) -> tuple[Output, ...]:
+        """As `Subscriber.redial`."""
+        return tuple(self._through(self.subscriber.redial(now), now))
+
     def answer(
         self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
     ) -> tuple[Output, ...]:

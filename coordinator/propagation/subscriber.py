@@ -149,6 +149,19 @@ class Subscriber:
         self._hurry = True
         return self._seek(now)
 
+    def redial(self, now: float) -> tuple[Output, ...]:
+        """A link keeps the rights with which it was opened: with a certificate that had run out, those were few."""
+        main = self._main
+        if main is None or main.phase is not _Phase.LINKED:
+            return ()
+        self._hurry = True
+        bye = messages.Bye("comes back with another certificate", 0.0)
+        return (
+            events.Send((main.link,), bye),
+            *self._drop(main, "another certificate", now),
+            *self._seek(now),
+        )
+
     def send(self, frame: messages.AnyFrame) -> tuple[Output, ...]:
         """To the parent, if there is one now."""
         return () if self.link is None else (events.Send((self.link,), frame),)

@@ -59,7 +59,11 @@ class IcRole:
             context.background(self._listen_later)
         context.background(self._watch)
         layout = settings.Layout(context.server_directory)
-        context.background(functools.partial(keyholding.follow, self._home, layout))
+        context.background(functools.partial(keyholding.follow, self._home, layout, self._learned))
+
+    def _learned(self, held: keyholding.Papers) -> None:
+        if held.returned and self._relay is not None and self._driver is not None:
+            self._driver.act(self._relay.redial(self._context.clock.monotonic()))
 
     async def _watch(self) -> None:
         assert self._driver is not None

@@ -71,6 +71,10 @@ class Asker:
         """Where MIC is now."""
         return self._passed(self.subscriber.follow(parents, now))
 
+    def redial(self, now: float) -> tuple[Output, ...]:
+        """As `Subscriber.redial`."""
+        return self._passed(self.subscriber.redial(now))
+
     def learn(self, objects: tuple[bytes, ...], now: float) -> tuple[Output, ...]:
         """Newer than what is held, or nothing; it is kept in memory, so it counts at once."""
         subscriber_, taken = (
@@ -127,6 +131,11 @@ class Upstream:
     @property
     def linked(self) -> bool:
         return self.away_since is None
+
+    def redial(self) -> None:
+        """The certificate with which the link was opened had run out."""
+        now = self._clock.monotonic()
+        self.driver.act(self._machine.redial(now))
 
     def learn(self, objects: tuple[bytes, ...]) -> None:
         """Trust and own admission, as the server of this role has them now."""

@@ -195,10 +195,13 @@ class Shell:
         self._papers, self._now = papers, now
         return self._say()
 
+    def redial(self, now: float) -> tuple[Output, ...]:
+        """As `Subscriber.redial`."""
+        return tuple(self._through(self.subscriber.redial(now), now))
+
     def takes(self, objects_: tuple[bytes, ...], now: float) -> tuple[Output, ...]:
         """Signed objects that MIC sent along with an answer; taken like those of an offer."""
-        offer = messages.Offer(objects_, None)
-        return tuple(self._through(self.intake.offered(_NO_LINK, offer), now))
+        return tuple(self._through(self.intake.offered(_NO_LINK, messages.Offer(objects_, None)), now))
 
     def answer(
         self, link: names.LinkId, ask_id: int, code: str, data: bytes, now: float
@@ -478,8 +481,7 @@ class Shell:
 
     def _say(self) -> tuple[Output, ...]:
         """Tell the parent as soon as the truth has changed."""
-        own = self.admission
-        waits = own is not None and own.state is objects.AdmissionState.PARKED
+        waits = self._state is objects.AdmissionState.PARKED
         if not self.crew.began or (self.content.target is None and not waits):
             return ()
         verdict = self._verdict()

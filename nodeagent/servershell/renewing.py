@@ -148,7 +148,10 @@ class Renewing:
         now = self._ground.clock.monotonic()
         self._driver.act(self._machine.takes((answer.trust, answer.admission), now))
         await anyio.to_thread.run_sync(self._keep, identity)
+        returned = own.expired
         own.renew(identity)
+        if returned:
+            self._driver.act(self._machine.redial(now))
         self._asked_for = next(reversed(self._machine.content.trust.content.roots), b"")
         self._new_key = False
         self._says_from = now + (0.0 if uses else SAYS_AFTER_S)

@@ -290,3 +290,16 @@ def test_what_is_foreign_mixed_or_rolled_back_is_refused_and_the_last_good_stays
     outputs = cluster.hear(one, link, messages.Offer(raws, None))
     assert not [each for each in outputs if isinstance(each, events.Store | events.Accepted | intake.Changed)]
     assert one.content.target is before
+
+
+@pytest.mark.parametrize("child", ["ic", "shell"])
+def test_whoever_was_let_in_with_few_rights_dials_again_with_a_certificate_that_counts(
+    made: cluster.Cluster, child: str
+) -> None:
+    one = made.ic() if child == "ic" else made.shell()
+    link = cluster.linked_upwards(one, made)
+    outputs = one.redial(3.0)
+    assert [each.link for each in outputs if isinstance(each, events.Close)] == [link]
+    (dial,) = [each for each in outputs if isinstance(each, events.Dial)]
+    assert dial.delay_s == 0.0
+    assert one.redial(3.0) == ()  # once

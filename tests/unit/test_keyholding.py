@@ -111,7 +111,7 @@ async def test_core_roles_show_and_trust_what_their_server_has_written(
     world, layout = micworld.World(), settings.Layout(tmp_path)
     first = world.authority
     root = disk.DirectoryDisk(layout.root)
-    authority.enrolled(first, micworld.FIRST, world.clock.wall()).save(root)
+    authority.enrolled(first, micworld.FIRST, world.clock.wall() - 400 * 86_400).save(root)
     root.write(authority.TRUST_FILE, first.first_trust())
     here = home.at(layout, world.clock)
     told: list[keyholding.Papers] = []
@@ -132,5 +132,8 @@ async def test_core_roles_show_and_trust_what_their_server_has_written(
     assert here.own.server is not before
     assert here.own.revoked == {"id-x"}
     assert told[-1].trust.content == body
+    assert [one.returned for one in told].count(True) == 1, (
+        "links of the one that had run out are dialled anew"
+    )
     assert isinstance(here.own, credentials.Credentials)
     assert (layout.root / authority.CURRENT_FILE).stat().st_mode & 0o077 == 0
