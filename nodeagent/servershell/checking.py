@@ -14,6 +14,7 @@ from coordinator import names, role
 from coordinator.config import expansion
 
 FINDINGS = 50  # of one server; nobody reads more
+SENTENCE = 400  # characters of what a role type says
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -66,11 +67,18 @@ def _of_role(
     if (why := _unbindable(one.address, 0)) is not None:
         yield Trouble(one.name, "address", f"the address {one.address} is not one of this machine ({why})")
         return
-    for port in known.ports(params):
+    try:
+        ports, sentences = known.ports(params), known.check(params)
+    except Exception as wrong:  # noqa: BLE001 code of a role type, whose faults must not end the root process of a server
+        yield Trouble(
+            one.name, "local", f"the role type {one.type!r} cannot check it ({wrong!r:.{SENTENCE}})"
+        )
+        return
+    for port in ports:
         if (one.address, port) not in taken and (why := _unbindable(one.address, port)) is not None:
             yield Trouble(one.name, "port", f"{one.address}:{port} cannot be listened at ({why})")
-    for sentence in known.check(params):
-        yield Trouble(one.name, "local", sentence)
+    for sentence in sentences:
+        yield Trouble(one.name, "local", sentence[:SENTENCE])
 
 
 def _places(one: expansion.PlacedRole, catalogue: role.Catalogue) -> list[tuple[str, int]]:
@@ -79,7 +87,7 @@ def _places(one: expansion.PlacedRole, catalogue: role.Catalogue) -> list[tuple[
         return []
     try:
         return [(one.address, port) for port in known.ports(msgspec.convert(one.params, known.params))]
-    except msgspec.ValidationError:
+    except Exception:  # noqa: BLE001 as above
         return []
 
 
@@ -93,4 +101,6 @@ def _unbindable(address: str, port: int) -> str | None:
             probe.listen(1)
     except OSError as problem:
         return problem.strerror or str(problem)
+    except (OverflowError, TypeError) as problem:
+        return str(problem)
     return None

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from coordinator import names
@@ -86,3 +87,28 @@ def test_what_runs_now_is_never_held_against_what_comes(taken: int) -> None:
 
 def test_a_placeholder_is_known_only_where_it_runs() -> None:
     assert found(document(web=process("{files}/run.sh", files={"run.sh": ""}))) == []
+
+
+def test_a_role_type_that_breaks_is_a_finding_and_ends_nobody() -> None:
+    def breaks(_params: object) -> tuple[str, ...]:
+        raise RuntimeError("no luck")
+
+    def numbers(_params: object) -> tuple[int, ...]:
+        return (70_000,)
+
+    plain = process_type.TYPE
+    types = {
+        names.RoleTypeName("checks"): msgspec.structs.replace(plain, check=breaks),
+        names.RoleTypeName("counts"): msgspec.structs.replace(plain, ports=breaks),
+        names.RoleTypeName("ports"): msgspec.structs.replace(plain, ports=numbers),
+        names.RoleTypeName("talks"): msgspec.structs.replace(plain, check=lambda _params: ("x" * 100_000,)),
+    }
+    roles = {str(kind): {**process(sys.executable), "type": kind} for kind in types}
+    told = checking.troubles(SERVER, document(**roles), document(**roles, more=process("x")), types)
+    assert told == ()
+    told = checking.troubles(SERVER, document(**roles), None, types)
+    assert [(one.role, one.code) for one in told] == [
+        ("checks", "local"), ("counts", "local"), ("ports", "port"), ("talks", "local"),
+    ]  # fmt: skip
+    assert "no luck" in told[0].message
+    assert all(len(one.message) < 500 for one in told)
