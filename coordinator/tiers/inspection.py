@@ -105,6 +105,12 @@ def _version(signed: Iterable[mirror.AnySigned], found: list[str]) -> names.Vers
         found.append(f"the target names revision {target.version.revision}, which has no record")
     elif record.digest != target.active.digest:
         found.append(f"target and record name different documents (revision {record.revision})")
+    prepared = target.prepared
+    waiting = None if prepared is None else records.get(prepared.revision)
+    if prepared is not None and (waiting is None or waiting.digest != prepared.digest):
+        found.append(
+            f"the target prepares revision {prepared.revision}, which has no record of that document"
+        )
     return target.version
 
 

@@ -212,7 +212,9 @@ def _server(
     said = at.looks.said.get(server)
     if not isinstance(said, looks_of.Answer):
         return requests_preparing.Checked(own.name, own.site, "silent", reason=said or "not asked yet")
-    if said.troubles:
+    if (
+        said.troubles and said.digest == digest
+    ):  # what was prepared before may not have been taken back there yet
         return requests_preparing.Checked(own.name, own.site, "refused", said.troubles)
     state = "held" if _well(said, digest) else "coming"
     return requests_preparing.Checked(own.name, own.site, state)

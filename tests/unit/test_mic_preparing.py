@@ -9,7 +9,7 @@ import pytest
 from coordinator import names
 from coordinator.config import model
 from coordinator.propagation import asks, objects
-from coordinator.tiers import keys, mic, requests, requests_preparing
+from coordinator.tiers import inspection, keys, mic, requests, requests_preparing
 from tests import micworld
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +137,8 @@ async def test_what_every_server_found_is_told_the_worst_first_and_the_absent_by
         assert await seen(world, at) == [("c1", "silent", [])]
         tree.answers[asks.CHECK] = ("", checked("0" * 64, "held"))
         assert await seen(world, at) == [("c1", "coming", [])], "what it holds is another one"
+        tree.answers[asks.CHECK] = ("", checked("0" * 64, "held", ("ws1", "in use")))
+        assert await seen(world, at) == [("c1", "coming", [])], "what it complains of is another one"
         tree.answers[asks.CHECK] = ("", checked(told["digest"], "held"))
         assert await seen(world, at) == [("c1", "held", [])]
 
@@ -149,3 +151,17 @@ async def seen(world: micworld.World, at: mic.Mic) -> list[tuple[str, str, list[
         (one["server"], one["state"], [trouble["message"] for trouble in one["troubles"]])
         for one in view["servers"]
     ]
+
+
+async def test_store_check_looks_at_what_is_prepared_and_at_what_was_withdrawn() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        await good(world, at, V.PREPARE, wanted("one"))
+        held = (await world.store.scan(b"")).items
+        await good(world, at, V.WITHDRAW, requests_preparing.Withdraw())
+        after = (await world.store.scan(b"")).items
+    assert inspection.inspect(held, micworld.CLUSTER).findings == ()
+    assert inspection.inspect(after, micworld.CLUSTER).findings == ()
+    without = [item for item in held if item.key != keys.record(2)]
+    (found,) = inspection.inspect(without, micworld.CLUSTER).findings
+    assert "prepares revision 2, which has no record" in found

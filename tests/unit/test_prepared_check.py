@@ -104,9 +104,9 @@ def test_a_role_type_that_breaks_is_a_finding_and_ends_nobody() -> None:
         names.RoleTypeName("talks"): msgspec.structs.replace(plain, check=lambda _params: ("x" * 100_000,)),
     }
     roles = {str(kind): {**process(sys.executable), "type": kind} for kind in types}
-    told = checking.troubles(SERVER, document(**roles), document(**roles, more=process("x")), types)
+    told = checking.troubles(SERVER, document("127.0.0.1", **roles), document("127.0.0.1", **roles), types)
     assert told == ()
-    told = checking.troubles(SERVER, document(**roles), None, types)
+    told = checking.troubles(SERVER, document("127.0.0.1", **roles), None, types)
     assert [(one.role, one.code) for one in told] == [
         ("checks", "local"), ("counts", "local"), ("ports", "port"), ("talks", "local"),
     ]  # fmt: skip
