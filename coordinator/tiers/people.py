@@ -203,6 +203,10 @@ async def set_password(
         )
     at.may_change()
     person = await found(at, domain, name)
+    if own and not person.password and caller.person.rank < people.Rank.ADMINISTRATOR:
+        raise errors.NotAllowedError(
+            f"{name} has no password, and a token makes none", hint="an administrator sets it"
+        )
     plain = passwords.checked(asked.password, name)
     if own and person.password:
         await proven(at, caller, person, asked.present)

@@ -206,6 +206,20 @@ async def test_ones_own_password_is_set_by_the_present_one_and_ends_every_other_
     assert (await world.login(served, "vic", password=OTHER))[0] == ""
 
 
+async def test_a_token_makes_no_password_for_whoever_has_none() -> None:
+    """It would let in whoever found the token, with all that its person may and for ever."""
+    world = peopleworld.World()
+    served, _ = await world.begun()
+    await world.add(served, "robot", "administrator", password="")
+    viewer = await world.new_token(served, "robot", role="viewer")
+    asked = requests_people.SetPassword(password=OTHER)
+    code, _ = await world.ask(served, Verb.PERSON_PASSWORD, asked, token=viewer)
+    assert code == "not_allowed"
+    assert (await world.login(served, "robot", password=OTHER))[0] == "unauthenticated"
+    whole = await world.new_token(served, "robot")
+    assert (await world.ask(served, Verb.PERSON_PASSWORD, asked, token=whole))[0] == ""
+
+
 async def test_the_password_of_another_is_set_by_an_administrator_alone() -> None:
     world, served = await begun()
     oli = await world.entered(served, "oli", "", people.Rank.OPERATOR)
