@@ -21,8 +21,12 @@ INLINE_BYTES = 64 * 1024  # a body this small travels inside the offer
 ASK_PART_BYTES = 256 * 1024
 ASK_BYTES = DOCUMENT_BYTES + ASK_PART_BYTES  # the largest request is an upload
 ASKS_UNDER_WAY = 64  # per link and direction
-FRAMES_PER_S = 1_000  # of a link that speaks for no people; an IC of 1,000 restless servers sends 20 roll-ups a second
-FRAMES_AT_ONCE = 2_000  # before that counts: a table of acks, a document in pieces and the signs of life beside it
+FRAMES_PER_S = (
+    1_000  # of a link that speaks for no people; an IC of 1,000 restless servers sends 20 roll-ups a second
+)
+FRAMES_AT_ONCE = (
+    2_000  # before that counts: a table of acks, a document in pieces and the signs of life beside it
+)
 WRITE_BUFFER_BYTES = 4 * 1024 * 1024  # a child that lets this pile up is dropped; it costs only itself
 SENDS_UNDER_WAY = 64
 LINKS = 4096  # per listener; above the 1,000 children of a herd
@@ -90,7 +94,9 @@ KV_WRITES_UNDER_WAY = 32  # half of what a session remembers
 KV_REQUESTS_PER_S = 2000.0  # of one token, sustained
 KV_REQUESTS_BURST = 4000.0
 KV_KEYS_PER_REQUEST = 1000.0  # read at once; every further thousand counts as another request of the token
-KV_REPEATABLE = 200_000  # request ids that are remembered at a time, about 150 MB at every member: 220 a second for ever
+KV_REPEATABLE = (
+    200_000  # request ids that are remembered at a time, about 150 MB at every member: 220 a second for ever
+)
 
 # People.
 PASSWORD_MEMORY_KIB = 64 * 1024  # what makes guessing dear: the second choice of RFC 9106, 266 ms here

@@ -132,9 +132,7 @@ async def _placed(at: desk.Desk) -> frozenset[names.ServerName]:
     return frozenset({known.get(server, names.ServerName(server)) for server in found} or {at.means.server})
 
 
-async def plan(
-    at: desk.Desk, ready: sources.Prepared, entry: pair.Entry | None = None
-) -> transition.Plan:
+async def plan(at: desk.Desk, ready: sources.Prepared, entry: pair.Entry | None = None) -> transition.Plan:
     """Of making that document the active one, as the world is now, for whoever has come in that way."""
     away = absent(at, ready.document)
     make = functools.partial(

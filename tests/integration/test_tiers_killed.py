@@ -78,7 +78,9 @@ def test_a_killed_shell_comes_back_to_its_running_nodes(town: towns.Town) -> Non
     assert restarted(town, before) == {"n2"}
 
 
-def test_a_prepared_revision_is_checked_where_it_will_run_and_activated_by_its_number(town: towns.Town) -> None:
+def test_a_prepared_revision_is_checked_where_it_will_run_and_activated_by_its_number(
+    town: towns.Town,
+) -> None:
     before, held = town.holders(), town.revision
     file = town.world.root / "broken.yaml"
     file.write_text(towns.DOCUMENT.format(word="broken").replace("[python3, -m", "[no-such-program, -m"))

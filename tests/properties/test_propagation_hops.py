@@ -122,7 +122,9 @@ def test_a_child_is_offered_each_newer_target_once_and_nothing_older(
     for issue in ISSUES:
         shelf.add(issue.digest, issue.body)
     admit = publisher.Admit(publisher.Scope.SERVER, names.ServerName("n1"))
-    parent = publisher.Publisher(CLUSTER, names.ServerId("p"), NOTHING, shelf, lambda _peer, _hello, _proof: admit)
+    parent = publisher.Publisher(
+        CLUSTER, names.ServerId("p"), NOTHING, shelf, lambda _peer, _hello, _proof: admit
+    )
     knows: dict[names.LinkId, names.Serial] = {}
     now, newest = 0.0, 0
     for number, known, issue in steps:
