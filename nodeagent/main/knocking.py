@@ -68,7 +68,10 @@ class _Encrypted:
         """Exactly so many bytes."""
         data = b""
         while len(data) < size:
-            data += self._done(functools.partial(self._tls.read, size - len(data)))
+            piece = self._done(functools.partial(self._tls.read, size - len(data)))
+            if not piece:
+                raise EOFError("it closed the connection")
+            data += piece
         return data
 
     def _done(self, act: Callable[[], _Outcome]) -> _Outcome:
