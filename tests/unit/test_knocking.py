@@ -18,9 +18,9 @@ def _closes_within_its_first_word(listener: socket.socket) -> None:
     connected, _ = listener.accept()
     with connected, contextlib.suppress(OSError):
         connected.recv(len(joining.PREFACE), socket.MSG_WAITALL)
-        inside = tls.door_context(identity).wrap_socket(connected, server_side=True)
-        inside.sendall(b"\0\0")
-        inside.unwrap()
+        with tls.door_context(identity).wrap_socket(connected, server_side=True) as inside:
+            inside.sendall(b"\0\0")
+            inside.unwrap().close()
 
 
 def test_a_server_that_takes_its_leave_within_a_word_is_not_waited_for() -> None:
