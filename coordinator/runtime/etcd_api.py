@@ -12,6 +12,7 @@ from coordinator.host import logs
 from coordinator.tiers import mic
 from coordinator.trust import authority, certificates
 
+RENEWED_S = 30 * 86400.0  # of a certificate for a year
 _LOG = logs.Log("etcd_api")
 
 
@@ -21,10 +22,8 @@ class Closing(Protocol):
     async def close(self) -> None: ...
 
 
-async def listen(
-    served: mic.Mic, context: role.Context, params: kinds.MicParams, held: authority.Authority
-) -> Closing | None:
-    """None where it is not wanted, or cannot be had."""
+async def listen(served: mic.Mic, context: role.Context, params: kinds.MicParams) -> Closing | None:
+    """None where it is not wanted, or cannot be had. Rotated roots and keys are followed without a restart."""
     if params.etcd_port is None or served.recovery:
         return None
     try:
@@ -32,18 +31,22 @@ async def listen(
     except ImportError as missing:
         _LOG.error("etcd's API is not installed", reason=str(missing), hint="install tiercast[etcd-api]")
         return None
-    key = certificates.new_key()
-    cert = authority.issue_https(
-        held,
-        certificates.public_pem(key),
-        [context.address],
-        [context.server, "localhost"],
-        context.clock.wall(),
-    )
+    issued: list[tuple[int, float, bytes, bytes]] = []
+
+    def shown() -> listener.Tls:
+        """With the roots that are trusted now, and a certificate of the newest of them."""
+        held, wall = served.at.means.authority, context.clock.wall()
+        if not issued or issued[0][0] != held.number or wall - issued[0][1] > RENEWED_S:
+            key = certificates.new_key()
+            public, names = certificates.public_pem(key), [context.server, "localhost"]
+            cert = authority.issue_https(held, public, [context.address], names, wall)
+            issued[:] = [(held.number, wall, cert, key)]
+        _, _, cert, key = issued[0]
+        return listener.Tls(cert, key, b"".join(served.at.past.content.trust.content.roots))
+
     made = listener.Listener(served)
-    roots = b"".join(served.at.past.content.trust.content.roots)
     try:
-        await made.listen(context.address, params.etcd_port, listener.Tls(cert, key, roots))
+        await made.listen(context.address, params.etcd_port, shown)
     except errors.InUseError as problem:
         _LOG.error("etcd's API is not served", reason=problem.message)
         await made.close()

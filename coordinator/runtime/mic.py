@@ -190,7 +190,7 @@ class MicRole:
         await self._silence("this MIC comes into office")
         made = driver.Driver(served.machine, here.ground(context), served.perform)
         await self._listen(made, functools.partial(served.answered, joining.JOIN, permissions.DOOR))
-        self._etcd = await etcd_api.listen(served, self._context, self._params, self._authority)
+        self._etcd = await etcd_api.listen(served, self._context, self._params)
         self._running = _Running(served, made)
         served.attach(made.act)
         made.start()

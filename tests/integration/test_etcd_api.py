@@ -113,7 +113,7 @@ async def opened(directory: pathlib.Path) -> AsyncIterator[Shop]:
         )
         made = listener.Listener(served)
         roots = b"".join(served.at.past.content.trust.content.roots)
-        port = await made.listen("127.0.0.1", free_port(), listener.Tls(cert, key, roots))
+        port = await made.listen("127.0.0.1", free_port(), lambda: listener.Tls(cert, key, roots))
         try:
             shop = Shop(world, served, directory, port)
             shop.server = server

@@ -8,11 +8,11 @@ import anyio.to_thread
 import msgspec
 import pytest
 
-from coordinator import limits
-from coordinator.api.etcd import service, watches
+from coordinator import limits, names
+from coordinator.api.etcd import listener, service, watches
 from coordinator.domains import people, scopes
 from coordinator.store import commands, port
-from coordinator.trust import tokens
+from coordinator.trust import authority, certificates, tokens
 from tests.integration import test_etcd_api as shops
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.etcd]
@@ -32,6 +32,12 @@ def _store(shop: shops.Shop, operation: commands.Operation) -> None:
     shop.world.store._apply(commands.Txn(success=(operation,)))
 
 
+async def _putting(shop: shops.Shop) -> None:
+    """Again and again: nobody says when a watch has begun."""
+    while True:
+        await shop.good("put", "app/seen", "1")
+
+
 async def ended(watch: "subprocess.Popen[str]") -> tuple[str, str]:
     return await anyio.to_thread.run_sync(lambda: watch.communicate(timeout=shops.WAIT_S))
 
@@ -48,9 +54,11 @@ async def test_a_watch_ends_with_the_right_to_it(
         )
         try:
             assert watch.stdout is not None
-            await shop.good("put", "app/seen", "1")
-            while "seen" not in await anyio.to_thread.run_sync(watch.stdout.readline):
-                await shop.good("put", "app/seen", "1")
+            first = watch.stdout.readline
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_putting, shop)
+                assert await anyio.to_thread.run_sync(first) == "PUT\n"
+                tasks.cancel_scope.cancel()
             _store(shop, commands.delete(record.key))
             _out, error = await ended(watch)
             assert (
@@ -104,3 +112,25 @@ def test_events_are_told_in_parts_of_whole_transactions() -> None:
     assert parts == [[1, 1], [2, 3, 3], [4]]
     assert [one for part in watches._parts(events) for one in part] == events
     assert list(watches._parts([])) == []
+
+
+async def test_roots_that_are_trusted_later_are_believed_without_a_restart(tmp_path: pathlib.Path) -> None:
+    """After a rotation of the CA every machine had a certificate that the listener did not know."""
+    async with shops.opened(tmp_path) as shop:
+        world = shop.world
+        stranger = authority.create_authority(names.ClusterId("other"), world.clock.wall())
+        key = certificates.new_key()
+        cert = authority.issue_https(
+            world.authority, certificates.public_pem(key), ["127.0.0.1"], ["localhost"], world.clock.wall()
+        )
+        trusted = [stranger.ca_pem]
+        made = listener.Listener(shop.mic)
+        shop.port = await made.listen(
+            "127.0.0.1", shops.free_port(), lambda: listener.Tls(cert, key, b"".join(trusted))
+        )
+        try:
+            assert (await shop.etcdctl("put", "a", "1"))[0] != 0
+            trusted.append(world.authority.ca_pem)
+            assert await shop.good("put", "a", "1") == "OK\n"
+        finally:
+            await made.close()

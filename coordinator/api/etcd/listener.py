@@ -4,7 +4,8 @@ A certificate says which machine asks, the token in the metadata on whose behalf
 unimplemented.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -52,6 +53,28 @@ class Tls(msgspec.Struct, frozen=True):
     roots: bytes
 
 
+class _Shown:
+    """What was given to gRPC last; it asks from a thread of its own, at every connection."""
+
+    def __init__(self, tls: Callable[[], Tls]) -> None:
+        self._tls = tls
+        self._last = tls()
+
+    def now(self) -> Any:
+        last = self._last
+        return grpc.ssl_server_certificate_configuration(
+            [(last.key, last.cert)], root_certificates=last.roots
+        )
+
+    def changed(self) -> Any:
+        """None where it is what it was."""
+        given = self._tls()
+        if given == self._last:
+            return None
+        self._last = given
+        return self.now()
+
+
 class Listener:
     """One listening port; made inside the running event loop."""
 
@@ -65,10 +88,11 @@ class Listener:
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.KV_ETCD_STREAMS)
         self._server.add_generic_rpc_handlers(service.Service(served).handlers(ROWS))
 
-    async def listen(self, address: str, port: int, tls: Tls) -> int:
-        """The port. Raises `InUseError`."""
-        credentials = grpc.ssl_server_credentials(
-            [(tls.key, tls.cert)], root_certificates=tls.roots, require_client_auth=True
+    async def listen(self, address: str, port: int, tls: Callable[[], Tls]) -> int:
+        """The port; every connection is shown, and judged by, what `tls` gives then. Raises `InUseError`."""
+        shown = _Shown(tls)
+        credentials = grpc.dynamic_ssl_server_credentials(
+            shown.now(), shown.changed, require_client_authentication=True
         )
         host = f"[{address}]" if ":" in address else address
         try:
