@@ -172,6 +172,9 @@ def run(arguments: Sequence[str], shown: session.Session) -> int:
 
 def _usage(shown: session.Session, wrong: click.ClickException) -> int:
     context = wrong.ctx if isinstance(wrong, click.UsageError) else None
+    if isinstance(wrong, click.exceptions.NoArgsIsHelpError):
+        shown.tell(wrong.format_message())
+        return exits.Exit.USAGE
     shown.tell(f"error: {wrong.format_message()}")
     if context is not None:
         shown.tell(f"  hint: {context.command_path} --help")

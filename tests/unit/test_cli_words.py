@@ -163,6 +163,12 @@ def test_words_that_are_off_are_a_matter_of_usage(
     assert done.out == ""
 
 
+def test_a_group_without_its_command_is_its_help_and_no_error(folder: pathlib.Path) -> None:
+    done = terminal.Terminal(folder).run("admin")
+    assert done.exit == 64
+    assert done.talk.startswith("Usage: tiercast admin")
+
+
 def test_an_exception_of_ours_is_one_line_and_no_trace(folder: pathlib.Path) -> None:
     driven = terminal.Terminal(folder)
     driven.system.answers[requests.Verb.STATUS] = ZeroDivisionError("a bug")
