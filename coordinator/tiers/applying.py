@@ -131,14 +131,15 @@ async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Appl
 
 async def permitted(at: desk.Desk, caller: desk.Caller, wish: Wish) -> transition.Plan:
     """The plan, where its base is the one that was meant and no rule refuses it. Raises `ConflictError`, `RefusedError`."""
-    _check_base(at.past, wish)
+    check_base(at.past, wish)
     made = await planning.plan(at, wish.prepared, caller.entry)
     if made.verdict == "refused":
         raise _refused(made)
     return made
 
 
-def _check_base(past: history.Past, wish: Wish) -> None:
+def check_base(past: history.Past, wish: Wish) -> None:
+    """Raises `ConflictError` where the base is not the one that was meant."""
     base = past.version
     moved = wish.if_revision and wish.if_revision != base.revision
     if moved or (wish.if_generation and wish.if_generation != base.generation):

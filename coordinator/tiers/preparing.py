@@ -41,6 +41,7 @@ async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> 
     async with at.turn:
         at.may_change()
         past = at.past
+        applying.check_base(past, wish)
         if past.prepared is not None and past.prepared.record.digest == ready.digest:
             return _told(at, past.prepared.record, "", unchanged=True)
         made = await applying.permitted(at, caller, wish)

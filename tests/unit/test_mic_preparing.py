@@ -118,6 +118,9 @@ async def test_a_stale_base_is_refused() -> None:
     async with world.running() as (at, _tree):
         code, _answer = await world.ask(at, V.PREPARE, wanted("one", if_revision=7))
         assert code == "conflict"
+        await good(world, at, V.PREPARE, wanted("one"))
+        code, _answer = await world.ask(at, V.PREPARE, wanted("one", if_revision=7))
+        assert code == "conflict", "also where that document is prepared already"
 
 
 async def test_what_every_server_found_is_told_the_worst_first_and_the_absent_by_name() -> None:
