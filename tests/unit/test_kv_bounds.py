@@ -8,7 +8,7 @@ import pytest
 
 from coordinator import limits
 from coordinator.domains import people
-from coordinator.tiers import kv, kv_space, mic, rates, requests, requests_kv
+from coordinator.tiers import kv_space, mic, rates, requests, requests_kv
 from tests import builders, peopleworld
 
 pytestmark = pytest.mark.anyio
