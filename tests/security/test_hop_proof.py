@@ -67,7 +67,7 @@ def learn(parent: cluster.Machine, made: cluster.Cluster, trust: mirror.SignedTr
 
 
 @pytest.mark.parametrize("parent", ["mic", "ic", "shell"])
-@pytest.mark.parametrize("key", ["", cluster.key("c2"), "no digest"])
+@pytest.mark.parametrize("key", ["", cluster.key("c2"), "no digest"], ids=["none", "another", "no digest"])
 def test_who_holds_another_key_than_its_admission_names_is_refused(
     made: cluster.Cluster, parent: str, key: str
 ) -> None:
