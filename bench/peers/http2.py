@@ -110,9 +110,12 @@ class Connection(asyncio.Protocol):
             self._transport.write(frame(_PING, _ACK, 0, payload))
         elif kind == _SETTINGS and not flags & _ACK:
             for key, value in struct.iter_unpack(">HI", payload):
-                if key == 4:
+                if key == 4:  # holds for streams that are open, too
+                    for stream_open in self._stream_room:
+                        self._stream_room[stream_open] += value - self._initial
                     self._initial = value
             self._transport.write(frame(_SETTINGS, _ACK, 0))
+            self._flush()
         if flags & _END_STREAM and kind in (_DATA, _HEADERS):
             self._messages.pop(stream, None)
             self.ended(stream)
