@@ -225,10 +225,11 @@ class _Change:
         if self._choice.dry_run:
             self._shown.tell("dry run: nothing was changed")
             return exits.Exit.OK
-        if told.unchanged:
+        if told.unchanged and told.version == told.base:
             self._shown.tell(f"unchanged: revision {told.version.revision} is this document already")
             return exits.Exit.OK
-        self._shown.tell(f"revision {told.version.revision} is prepared; nothing of it runs")
+        already = " already" if told.unchanged else ""
+        self._shown.tell(f"revision {told.version.revision} is prepared{already}; nothing of it runs")
         waiter = preparing.Waiter(self._shown, self._asked, self._choice.form)
         return waiter.wait(self._choice.level, self._choice.timeout)
 

@@ -17,6 +17,8 @@ class Prepared(msgspec.Struct, frozen=True):
     """The answer to `prepare`."""
 
     version: names.Version
+    base: names.Version
+    """The active one."""
     unchanged: bool
     plan_text: str = ""
 
@@ -51,7 +53,7 @@ def number(asked: client.Client) -> int:
 
 def withdraw(shown: session.Session) -> int:
     """Take it back."""
-    answer = shown.client().call(client.post(f"{client.CFG}/withdraw", b"{}", shown.random.token(16)))
+    answer = shown.client().call(client.post(f"{client.CFG}/withdraw", b"", shown.random.token(16)))
     revision = answer.as_(dict[str, int])["revision"]
     shown.tell(f"revision {revision} is withdrawn; its number is not used again")
     return exits.Exit.OK

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import msgspec
 import pytest
 
 from coordinator.tiers import requests
@@ -50,6 +51,18 @@ def test_what_cannot_work_is_named_by_server_and_role(driven: terminal.Terminal)
         "revision 43 held by 1 of 2; 1 refused\n"
         "  n2 (north): web2: 10.2.0.12:8080 cannot be listened at (in use)\n"
     )
+
+
+def test_what_is_prepared_already_is_looked_at_as_if_it_were_new(driven: terminal.Terminal) -> None:
+    made = upstream_preparing.GOOD[Verb.PREPARE]
+    driven.system.answers[Verb.PREPARE] = msgspec.structs.replace(made, unchanged=True)
+    driven.system.answers[Verb.PREPARED] = upstream_preparing.view(upstream_preparing.REFUSED)
+    done = driven.run("apply", "--prepare", "system.yaml", "--yes")
+    assert done.exit == 5
+    assert "revision 43 is prepared already; nothing of it runs" in done.talk
+    driven.system.answers[Verb.PREPARE] = msgspec.structs.replace(made, unchanged=True, version=made.base)
+    done = driven.run("apply", "--prepare", "system.yaml", "--yes")
+    assert (done.exit, "unchanged: revision 42 is this document already" in done.talk) == (0, True)
 
 
 def test_it_does_not_wait_for_ever_and_all_means_all(driven: terminal.Terminal) -> None:
