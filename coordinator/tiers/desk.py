@@ -122,10 +122,10 @@ class Desk:
         """Makes a newer authority durable on this machine."""
         self.kv = None if held is None else kv_space.Keyspace(store, held, means.clock, self.turn)
         """The users' own keys; only with an office."""
-        self._numbers = 0
-        self._answers: dict[int, Callable[[str, bytes], None]] = {}
         self.looks = looks.Looks()
         """What servers said about the prepared revision."""
+        self._numbers = 0
+        self._answers: dict[int, Callable[[str, bytes], None]] = {}
 
     # --- what is known --------------------------------------------------------------------------------------------
 
@@ -250,10 +250,10 @@ class Desk:
             self.shelf.add(past.content.digest, past.body)
             newest = sorted(past.records)[-BODIES_SERVED:]
             self.shelf.keep(frozenset([past.content.digest, *(past.records[n].digest for n in newest)]))
-        self.act(self.master.serve(self.served(), now))
-        self.news.tell()
         if past.prepared is not None:
             self.shelf.add(past.prepared.record.digest, past.prepared.body)
+        self.act(self.master.serve(self.served(), now))
+        self.news.tell()
 
     def publish_owed(self) -> None:
         """Whoever takes its own place away is answered first: its link ends by the publication."""
