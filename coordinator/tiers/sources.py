@@ -145,6 +145,11 @@ async def of_revision(at: desk.Desk, revision: int) -> Prepared:
         raise errors.NotFoundError(
             f"there is no revision {revision}, or it is not kept any more", hint="tiercast history"
         )
+    held = at.past.prepared
+    if revision > at.past.version.revision and (held is None or held.record.revision != revision):
+        raise errors.NotFoundError(
+            f"revision {revision} was prepared and withdrawn", hint="apply its document anew"
+        )
     document = model.decode(body)
     found = await anyio.to_thread.run_sync(validation.validate, document, at.catalogue)
     if findings.invalid(found):

@@ -94,6 +94,8 @@ async def test_withdrawn_it_is_gone_and_its_number_is_never_used() -> None:
         assert shown(at).prepared is None
         code, _answer = await world.ask(at, V.WITHDRAW, requests_preparing.Withdraw())
         assert code == "not_found"
+        code, _answer = await world.ask(at, V.APPLY, requests.Apply(source=requests.Source(revision=2)))
+        assert code == "not_found", "somebody else was still asked whether to activate it"
         again = await good(world, at, V.PREPARE, wanted("one"))
         assert (again["version"], again["digest"]) == ([1, 3], told["digest"])
         assert (await world.store.scan(keys.body(told["digest"]))).items != ()
