@@ -55,7 +55,7 @@ async def range_(asked: service.Asked) -> Any:
     access.rights.may_read(wanted.within)
     status = await asked.at.store.status()
     if request.revision > status.revision:
-        raise refusals.EtcdError(grpc.StatusCode.OUT_OF_RANGE, refusals.FUTURE)
+        raise refusals.refused(grpc.StatusCode.OUT_OF_RANGE, refusals.FUTURE)
     if not wanted.end and not request.revision:
         item = await access.space.store.get(wanted.start)
         found, revision = ([item] if item else []), 0
@@ -133,7 +133,7 @@ async def compact(asked: service.Asked) -> Any:
         raise errors.NotAllowedError("compaction is for administrators of the master domain")
     status = await asked.at.store.status()
     if asked.request.revision > status.revision:
-        raise refusals.EtcdError(grpc.StatusCode.OUT_OF_RANGE, refusals.FUTURE)
+        raise refusals.refused(grpc.StatusCode.OUT_OF_RANGE, refusals.FUTURE)
     await asked.at.store.compact(asked.request.revision)
     return rpc_pb2.CompactionResponse(header=await service.header(asked.at, rpc_pb2.ResponseHeader))
 
@@ -195,7 +195,7 @@ def _answers(
 
 
 def _too_large(size: int) -> refusals.EtcdError:
-    return refusals.EtcdError(
+    return refusals.refused(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         f"tiercast: the answer is too large (got {size} bytes, have {limits.KV_ETCD_ANSWER_BYTES}); set a limit",
     )
@@ -205,7 +205,7 @@ def _no_key_twice(branches: Sequence[Sequence[commands.Operation]]) -> None:
     for operations in branches:
         puts = [one.key for one in operations if isinstance(one, commands.Put)]
         if len(puts) != len(set(puts)):
-            raise refusals.EtcdError(grpc.StatusCode.INVALID_ARGUMENT, refusals.DUPLICATE)
+            raise refusals.refused(grpc.StatusCode.INVALID_ARGUMENT, refusals.DUPLICATE)
 
 
 def _compare(access: kv.Access, one: Any) -> commands.Compare:

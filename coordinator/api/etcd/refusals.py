@@ -16,15 +16,19 @@ class EtcdError(errors.TiercastError):
     """Said in etcd's words."""
 
     code = "usage"
+    status = _CODE.INVALID_ARGUMENT
 
-    def __init__(self, status: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+
+def refused(status: grpc.StatusCode, message: str) -> EtcdError:
+    """An error that a client knows by this status and sentence."""
+    made = EtcdError(message)
+    made.status = status
+    return made
 
 
 def unsupported(what: str) -> EtcdError:
     """Of a field that would change the meaning and is not understood here; never passed over in silence."""
-    return EtcdError(_CODE.UNIMPLEMENTED, f"tiercast: {what} is not supported here")
+    return refused(_CODE.UNIMPLEMENTED, f"tiercast: {what} is not supported here")
 
 
 KEY_MISSING: Final = "etcdserver: key is not provided"

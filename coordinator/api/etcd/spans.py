@@ -44,7 +44,7 @@ class Span(msgspec.Struct, frozen=True):
 def stored(key: bytes) -> bytes:
     """Raises `EtcdError`."""
     if len(key) + len(keys.KV) > limits.STORE_KEY_BYTES:
-        raise refusals.EtcdError(grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: request is too large")
+        raise refusals.refused(grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: request is too large")
     return keys.KV + key
 
 
@@ -55,7 +55,7 @@ def shown(key: bytes) -> bytes:
 def span(key: bytes, range_end: bytes) -> Span:
     """Raises `EtcdError`."""
     if not key and not range_end:
-        raise refusals.EtcdError(grpc.StatusCode.INVALID_ARGUMENT, refusals.KEY_MISSING)
+        raise refusals.refused(grpc.StatusCode.INVALID_ARGUMENT, refusals.KEY_MISSING)
     start = stored(key.removeprefix(b"\0") if key == FROM_KEY else key)
     if not range_end:
         return Span(start)
