@@ -12,10 +12,9 @@ from coordinator import errors
 _CODE = grpc.StatusCode
 
 
-class EtcdError(errors.TiercastError):
+class EtcdError(errors.UsageError):
     """Said in etcd's words."""
 
-    code = "usage"
     status = _CODE.INVALID_ARGUMENT
 
 
