@@ -8,7 +8,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS := --numprocesses 2 --dist loadgroup  # real processes one after the other; what needs no addresses beside them
+WORKERS := --numprocesses 2 --dist loadscope  # real processes one after the other; what needs no addresses beside them
 INSTALLED := .venv/.installed
 PIP := -m pip --disable-pip-version-check --no-input --quiet --quiet
 

@@ -13,6 +13,7 @@ from collections.abc import Generator
 
 import hypothesis
 import pytest
+from xdist import scheduler
 
 SUITE_TIMEOUT_S = {
     "unit": 20,
@@ -92,8 +93,14 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (again with --seed {config.option.seed})"
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Of two workers: the largest piece of work begins first. Xdist's own groups do nothing under this pytest."""
+    made = scheduler.LoadScopeScheduling(config, log)
+    made._split_scope = place_of
+    return made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = list(SUITE_TIMEOUT_S)
     for item in items:
         suite = suite_of(item.nodeid)
@@ -106,11 +113,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip("needs root"))
         if item.get_closest_marker("etcd") is not None and shutil.which("etcd") is None:
             item.add_marker(pytest.mark.skip("needs Debian's etcd-server"))
-    parallel = config.getoption("numprocesses", None)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(place_of(item.nodeid)))
-    # The longest begins first where there are two workers, and the quick ones where there is one.
-    items.sort(key=lambda item: order.index(suite_of(item.nodeid)), reverse=bool(parallel))
+    items.sort(key=lambda item: order.index(suite_of(item.nodeid)))
 
 
 def count_skip_as_failure(report: pytest.TestReport | pytest.CollectReport) -> None:
