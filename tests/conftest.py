@@ -28,6 +28,15 @@ SUITE_TIMEOUT_S = {
 """Seconds that one test of a suite may take, in the order in which the suites run: the quick ones first."""
 
 MACHINE = "integration"
+FREE = (
+    "test_api_",
+    "test_cli_",
+    "test_etcd_api",
+    "test_etcd_gateway",
+    "test_local_watch",
+    "test_process_role",
+)
+"""Of its files those that take whatever port is free, and so may run beside the others."""
 IN_CI = bool(os.environ.get("CI"))
 CI_SEED = 1
 
@@ -53,7 +62,9 @@ def suite_of(nodeid: str) -> str:
 
 def place_of(nodeid: str) -> str:
     """What must run one after the other: tests of one file, and all that take fixed addresses of this machine."""
-    return MACHINE if suite_of(nodeid) == MACHINE else nodeid.partition("::")[0]
+    file = nodeid.partition("::")[0]
+    free = pathlib.PurePosixPath(file).name.startswith(FREE)
+    return MACHINE if suite_of(nodeid) == MACHINE and not free else file
 
 
 class SuiteTable:
