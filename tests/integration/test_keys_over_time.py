@@ -26,6 +26,8 @@ PLACES = {
     )
 }
 PORT = 9000
+PROCESSES = {"c1": 3, "n1": 3, "n2": 2}
+"""ServerShell and its nodes."""
 DOCUMENT = """
 schema: tiercast/1
 general: {{master_domain: acme}}
@@ -81,7 +83,8 @@ class Field:
             file = self.world.root / f"{name}.identity"
             self.run("server", "enroll", name, "-o", str(file))
             self.world.start(name, file)
-        self.apply("first")
+        self.apply("first")  # its IC goes into the node of WS, which restarts for it
+        self.settled()
 
     def apply(self, word: str, *servers: str, wait: bool = True) -> None:
         """And wait until these servers, or all, say it."""
@@ -98,9 +101,19 @@ class Field:
             lambda: f"all say {word}: {[self.said(name) for name in servers]}",
         )
 
+    def settled(self) -> None:
+        """The last revision runs everywhere, the API answers, and every node is one that will stay."""
+        towns.until(lambda: self.state() == "converged", lambda: f"converged: {self.world.run('status')}")
+        towns.until(lambda: self.counts() == PROCESSES, lambda: f"no process too many: {self.counts()}")
+
     def state(self) -> str:
-        """Of the rollout."""
-        return str(msgspec.json.decode(self.run("status", "-o", "json"))["rollout"]["state"])
+        """Of the rollout of the last revision; empty where nobody says."""
+        ran = self.world.run("status", "-o", "json")
+        told = msgspec.json.decode(ran.out) if ran.code == 0 else {}
+        return str(told["rollout"]["state"]) if told and told["version"][1] == self.revision else ""
+
+    def counts(self) -> Mapping[str, int]:
+        return {name: len(sweeping.belonging(self.world.directory(name))) for name in PLACES}
 
     def said(self, name: str) -> str:
         try:
