@@ -36,7 +36,7 @@ ROUTES = (
         gives=requests_preparing.Withdrawn,
         permission=routing.Permission.ADMINISTRATOR,
         summary="Nothing is prepared any more.",
-        codes=("not_found", "conflict", "unknown_outcome", "no_space"),
+        codes=("not_found", "conflict", "reused_key", "unknown_outcome", "no_space"),
         mutates=True,
     ),
     routing.Route(

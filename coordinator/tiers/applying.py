@@ -97,13 +97,9 @@ async def plan(at: desk.Desk, caller: desk.Caller, asked: requests.Plan) -> requ
 
 def _repeated(at: desk.Desk, caller: desk.Caller, request: str) -> requests.Applied | None:
     """The answer given before to the same request of the same person. Raises `ReusedKeyError` where it is another one."""
-    for rollout in at.past.rollouts.values():
-        if not caller.request or (rollout.request, rollout.author) != (caller.request, caller.name):
-            continue
-        if rollout.request_digest not in {"", request}:
-            raise repeating.reused(f"it made {rollout.version}")
-        return requests.Applied(rollout.version, rollout.digest, rollout.id, unchanged=False)
-    return None
+    repeating.preparation(at, caller, request)  # by its verb it can only be another one
+    made = repeating.activation(at, caller, request)
+    return None if made is None else requests.Applied(made.version, made.digest, made.id, unchanged=False)
 
 
 async def _wish(at: desk.Desk, caller: desk.Caller, wish: Wish) -> requests.Applied:
@@ -230,7 +226,7 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: Wish) -> desk.Change
         after,
         compare=(commands.compare_mod(keys.TARGET, past.target_mod),),
         caller=caller,
-        detail=f"revision {revision}: {wish.message}",
+        detail=f"revision {revision}: {content.record.content.message}",
         publish=not _takes_away(expanded, caller),
     )
 
@@ -249,7 +245,7 @@ def _signed(
     past, ready = at.past, wish.prepared
     target, wall, held = past.content.target, at.clock.wall(), at.may_change()
     assert target is not None
-    made = _prepared(past, ready) or record(at, caller, wish)
+    made = record(at, caller, wish)
     version = names.Version(past.version.generation, made.revision)
     rollout_id = names.RolloutId(f"r{version.revision}-{at.means.random.token(ROLLOUT_BYTES)}")
     pointer = objects.Pointer(version.revision, ready.digest)
@@ -283,16 +279,19 @@ def _prepared(past: history.Past, ready: sources.Prepared) -> objects.Record | N
 
 
 def record(at: desk.Desk, caller: desk.Caller, wish: Wish) -> objects.Record:
-    """Of the next revision."""
+    """Of what this makes. What was prepared keeps its number, and its message where no other is given; whoever makes it
+    active, and when, stands in it like in any.
+    """
     past, ready = at.past, wish.prepared
+    held = _prepared(past, ready)
     return objects.Record(
         past.version.generation,
-        max(past.records) + 1,
+        max(past.records) + 1 if held is None else held.revision,
         past.content.digest,
         ready.digest,
         len(ready.body),
         caller.name,
-        wish.message,
+        wish.message or ("" if held is None else held.message),
         at.clock.wall(),
     )
 

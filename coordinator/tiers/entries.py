@@ -52,6 +52,19 @@ class Draft(msgspec.Struct, frozen=True, array_like=True):
     """Of all that the request asked for; another request under its id is refused."""
 
 
+class Preparation(msgspec.Struct, frozen=True, array_like=True):
+    """What one request prepared or took back."""
+
+    request: str
+    author: str
+    request_digest: str
+    """Of the verb and of all that the request asked for."""
+    version: names.Version
+    digest: str
+    base: names.Version
+    """Active then."""
+
+
 class Text(msgspec.Struct, frozen=True, array_like=True):
     """One file as it was uploaded."""
 
@@ -109,6 +122,7 @@ def encode(entry: msgspec.Struct) -> bytes:
 ROLLOUT = msgspec.msgpack.Decoder(Rollout)
 DRAFT = msgspec.msgpack.Decoder(Draft)
 TEXTS = msgspec.msgpack.Decoder(tuple[Text, ...])
+PREPARATIONS = msgspec.msgpack.Decoder(tuple[Preparation, ...])
 SITE_SEEN = msgspec.msgpack.Decoder(SiteSeen)
 AUDIT_ENTRY = msgspec.msgpack.Decoder(AuditEntry)
 USER_LEASE = msgspec.msgpack.Decoder(UserLease)

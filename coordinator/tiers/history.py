@@ -39,6 +39,8 @@ class Past(msgspec.Struct, frozen=True):
     """By key of the site."""
     audit_next: int
     prepared: Prepared | None = None
+    preparations: tuple[entries.Preparation, ...] = ()
+    """The last, newest last, of requests that named themselves."""
 
     @property
     def version(self) -> names.Version:
@@ -95,6 +97,7 @@ async def load(store: port.Store, cluster: names.ClusterId) -> Past | None:
         seen=await _seen(store),
         audit_next=0 if numbered is None else int(numbered.value),
         prepared=await _prepared(store, content, keyring),
+        preparations=await _preparations(store),
     )
 
 
@@ -141,6 +144,11 @@ async def _rollouts(store: port.Store) -> dict[names.RolloutId, entries.Rollout]
 async def _drafts(store: port.Store) -> dict[str, entries.Draft]:
     found = [entries.DRAFT.decode(item.value) for item in (await store.scan(keys.DRAFTS)).items]
     return {one.id: one for one in found}
+
+
+async def _preparations(store: port.Store) -> tuple[entries.Preparation, ...]:
+    found = await store.get(keys.PREPARATIONS)
+    return () if found is None else entries.PREPARATIONS.decode(found.value)
 
 
 async def _seen(store: port.Store) -> dict[str, entries.SiteSeen]:

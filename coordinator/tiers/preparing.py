@@ -36,10 +36,16 @@ NAMED = 200  # servers in one view, those with trouble first
 async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests_preparing.Prepared:
     """Ship a document without running it. Raises what `applying.apply` raises."""
     request = repeating.digest(caller, asked)
+    repeated = _repeated(at, caller, request)
+    if repeated is not None:
+        return repeated
     ready = await sources.prepared(at, asked.source)
     wish = applying.wish(ready, asked, request)
     async with at.turn:
         at.may_change()
+        repeated = _repeated(at, caller, request)  # the first of two was judged meanwhile
+        if repeated is not None:
+            return repeated
         past = at.past
         applying.check_base(past, wish)
         if past.prepared is not None and past.prepared.record.digest == ready.digest:
@@ -54,31 +60,46 @@ async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> 
         return _told(at, at.past.prepared.record, text, unchanged=False)
 
 
+def _repeated(at: desk.Desk, caller: desk.Caller, request: str) -> requests_preparing.Prepared | None:
+    """The answer given before to the same request of the same person. Raises `ReusedKeyError` where it is another one."""
+    repeating.activation(at, caller, request)  # by its verb it can only be another one
+    made = repeating.preparation(at, caller, request)
+    if made is None:
+        return None
+    return requests_preparing.Prepared(made.version, made.digest, made.base, unchanged=False)
+
+
 async def withdraw(
-    at: desk.Desk, caller: desk.Caller, _asked: requests_preparing.Withdraw
+    at: desk.Desk, caller: desk.Caller, asked: requests_preparing.Withdraw
 ) -> requests_preparing.Withdrawn:
-    """Nothing is prepared any more; its number is never used. Raises `NotFoundError`, what a commit raises."""
+    """Nothing is prepared any more; its number is never used. Raises `NotFoundError`, `ReusedKeyError`, what a commit raises."""
+    request = repeating.digest(caller, asked)
     async with at.turn:
         held = at.may_change()
+        repeating.activation(at, caller, request)
+        repeated = repeating.preparation(at, caller, request)
+        if repeated is not None:
+            return requests_preparing.Withdrawn(repeated.version.revision)
         past = at.past
         if past.prepared is None or past.content.target is None:
             raise errors.NotFoundError("no revision is prepared")
-        revision = past.prepared.record.revision
+        version, digest = _version(past.prepared.record), past.prepared.record.digest
         target = past.content.target.content
         moved = msgspec.structs.replace(target, seq=target.seq + 1, prepared=None, term=held.term)
         content = past.content.take(mirror.SignedTarget(at.sign(objects.Kind.TARGET, moved), moved))
         assert content.target is not None
+        noted, past = repeating.remembered(past, caller, request, version, digest)
         await at.commit(
             desk.Change(
-                (commands.put(keys.TARGET, content.target.raw),),
+                (*noted, commands.put(keys.TARGET, content.target.raw)),
                 msgspec.structs.replace(past, content=content, prepared=None),
                 compare=(commands.compare_mod(keys.TARGET, past.target_mod),),
                 caller=caller,
-                detail=f"revision {revision} withdrawn",
+                detail=f"revision {version.revision} withdrawn",
                 publish=True,
             )
         )
-        return requests_preparing.Withdrawn(revision)
+        return requests_preparing.Withdrawn(version.revision)
 
 
 async def look(
@@ -99,6 +120,7 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: applying.Wish) -> de
     past, ready, target = at.past, wish.prepared, at.past.content.target
     assert target is not None
     record = applying.record(at, caller, wish)
+    noted, past = repeating.remembered(past, caller, wish.request, _version(record), record.digest)
     signed = mirror.SignedRecord(at.sign(objects.Kind.RECORD, record), record)
     pointer = objects.Pointer(record.revision, ready.digest, len(ready.body))
     term = at.may_change().term
@@ -113,6 +135,7 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: applying.Wish) -> de
     )
     forgotten, after = history.forget_unused(after, past.version.revision, record.revision)
     operations: list[commands.Operation] = [
+        *noted,
         *forgotten,
         *await applying.body(at, ready),
         commands.put(keys.record(record.revision), signed.raw),
@@ -133,8 +156,11 @@ async def _change(at: desk.Desk, caller: desk.Caller, wish: applying.Wish) -> de
 def _told(
     at: desk.Desk, record: objects.Record, text: str, *, unchanged: bool
 ) -> requests_preparing.Prepared:
-    version = names.Version(record.generation, record.revision)
-    return requests_preparing.Prepared(version, record.digest, at.past.version, unchanged, text)
+    return requests_preparing.Prepared(_version(record), record.digest, at.past.version, unchanged, text)
+
+
+def _version(record: objects.Record) -> names.Version:
+    return names.Version(record.generation, record.revision)
 
 
 # --- what servers say -------------------------------------------------------------------------------------------------
@@ -195,7 +221,7 @@ def _view(at: desk.Desk, prepared: history.Prepared) -> requests_preparing.Prepa
     }
     worst = sorted(servers, key=lambda one: (requests_preparing.STATES.index(one.state), one.server))
     return requests_preparing.PreparedView(
-        version=names.Version(record.generation, record.revision),
+        version=_version(record),
         digest=digest,
         base=at.past.version,
         counts=counts,

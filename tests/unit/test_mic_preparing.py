@@ -9,7 +9,7 @@ import pytest
 from coordinator import names
 from coordinator.config import model
 from coordinator.propagation import asks, objects
-from coordinator.tiers import inspection, keys, mic, requests, requests_preparing
+from coordinator.tiers import inspection, keys, mic, requests, requests_people, requests_preparing
 from tests import micworld
 
 pytestmark = pytest.mark.anyio
@@ -102,6 +102,59 @@ async def test_withdrawn_it_is_gone_and_its_number_is_never_used() -> None:
         assert sorted(at.at.past.records) == [1, 3]
         applied = await good(world, at, V.APPLY, wanted("one"))
         assert applied["version"] == [1, 3]
+
+
+async def test_the_message_given_at_the_end_stands_and_without_one_that_of_the_preparation() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        await good(world, at, V.PREPARE, wanted("one", message="why"))
+        world.clock.now += 500.0
+        code, answer = await world.apply(at, described("one"), message="now")
+        assert (code, answer["version"]) == ("", [1, 2])
+        assert (at.at.past.records[2].message, at.at.past.records[2].issued) == ("now", world.clock.wall())
+        await good(world, at, V.PREPARE, wanted("two", message="later"))
+        await good(world, at, V.APPLY, wanted("two"))
+        assert at.at.past.records[3].message == "later"
+        audit = await good(world, at, V.AUDIT, requests_people.ListAudit(limit=1))
+        assert audit["entries"][0]["detail"] == "revision 3: later"
+
+
+async def test_a_request_that_is_sent_again_prepares_and_withdraws_once_also_at_the_next_mic() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        code, first = await world.ask(at, V.PREPARE, wanted("one"), request="k1")
+        assert code == ""
+        code, again = await world.ask(at, V.PREPARE, wanted("one"), request="k1")
+        assert (code, again) == ("", {**first, "plan_text": ""})
+        code, _taken = await world.ask(at, V.WITHDRAW, requests_preparing.Withdraw(), request="k2")
+        assert code == ""
+    async with world.running() as (at, _tree):
+        code, again = await world.ask(at, V.WITHDRAW, requests_preparing.Withdraw(), request="k2")
+        assert (code, again) == ("", {"revision": 2})
+        code, again = await world.ask(at, V.PREPARE, wanted("one"), request="k1")
+        assert (code, again["version"]) == ("", [1, 2]), "answered as it was then, and not done again"
+        assert shown(at).prepared is None
+
+
+async def test_a_request_id_of_something_else_is_refused() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        await world.ask(at, V.PREPARE, wanted("one"), request="k1")
+        for verb, asked, key in (
+            (V.PREPARE, wanted("other"), "k1"),
+            (V.APPLY, wanted("one"), "k1"),
+            (V.WITHDRAW, requests_preparing.Withdraw(), "k1"),
+        ):
+            code, problem = await world.ask(at, verb, asked, request=key)
+            assert (code, "was used before" in problem["detail"]) == ("reused_key", True), verb
+        assert shown(at).prepared is not None
+        await world.ask(at, V.APPLY, wanted("one"), request="k3")
+        for verb, asked in (
+            (V.PREPARE, wanted("one")),
+            (V.WITHDRAW, requests_preparing.Withdraw()),
+        ):
+            code, problem = await world.ask(at, verb, asked, request="k3")
+            assert (code, "it made r2" in problem["detail"]) == ("reused_key", True), (verb, problem)
 
 
 async def test_the_active_document_and_a_rehearsal_prepare_nothing() -> None:
