@@ -10,12 +10,15 @@ import time
 
 import msgspec
 
+from bench.peers import jars
+
 SYNCS = 20
 VERSIONS = {
     "etcd": "etcd --version",
     "redis": "redis-server --version",
     "cc": "cc --version",
     "nats": "nats-server --version",
+    "java": "java --version",
 }
 
 
@@ -36,6 +39,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 def described(directory: pathlib.Path | None) -> Machine:
     """This one; takes a few fsyncs below `directory`."""
+    versions = {name: said for name, words in VERSIONS.items() if (said := _version(words))}
     return Machine(
         machine=_processor(),
         cores=os.cpu_count() or 1,
@@ -43,7 +47,7 @@ def described(directory: pathlib.Path | None) -> Machine:
         kernel=platform.release(),
         python=platform.python_version(),
         fsync_ms=round(_fsync_ms(directory), 3),
-        versions={name: said for name, words in VERSIONS.items() if (said := _version(words))},
+        versions=versions | ({"zookeeper": found} if (found := jars.version()) else {}),
     )
 
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from bench.peers import crowd
+from bench.peers import crowd, jars
 from bench.propagation import programs, stand
 
 HERE = pathlib.Path(__file__).parent
 SERVER, RELAY = "server", "relay"
+_JUTE_BYTES = 8 << 20  # a document of the largest size in one message; its own bound is 1 MiB
 
 
 class Etcd:
@@ -72,6 +73,37 @@ class Nats:
         argv = ("nats-server", "-c", str(settings))
         made.servers.append(made.add(SERVER, await programs.start("nats-server", argv, order.directory)))
         await _flat("nats_clients", port, order, made)
+
+
+class ZooKeeper:
+    """Flat: everyone watches one znode of one server, reads it anew when told, and acks by creating a znode."""
+
+    name = "zookeeper"
+    lacks = (
+        "no tree, no signatures; one server of no ensemble; a watch tells that something changed, so each agent asks"
+        " again, and one that was away sees the last value alone; acks are durable creates. Client: lean, of our own"
+    )
+
+    def missing(self) -> str:
+        if not jars.classpath():
+            return "not installed"
+        return "" if shutil.which("java") else "no java"
+
+    async def start(self, order: stand.Order, made: stand.Stand) -> None:
+        port, settings = crowd.free_port(), order.directory / "zoo.cfg"
+        settings.write_text(
+            f"dataDir={order.directory / 'data'}\nclientPortAddress={crowd.HOST}\nclientPort={port}\n"
+            "tickTime=2000\nmaxClientCnxns=0\nmaxSessionTimeout=120000\nadmin.enableServer=false\n"
+        )
+        silent = order.directory / "logback.xml"
+        silent.write_text("<configuration/>\n")
+        argv = (
+            "java", "-Xmx1g", "-cp", jars.classpath(), f"-Djute.maxbuffer={_JUTE_BYTES}",
+            f"-Dlogback.configurationFile={silent}", "-Dzookeeper.jmx.log4j.disable=true",
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(settings),
+        )  # fmt: skip
+        made.servers.append(made.add(SERVER, await programs.start("zookeeper", argv, order.directory)))
+        await _flat("zookeeper_clients", port, order, made)
 
 
 async def _flat(module: str, port: int, order: stand.Order, made: stand.Stand, *more: str) -> None:
@@ -159,21 +191,6 @@ async def _grow(order: stand.Order, begin: _Begin, wanted: str) -> None:
         await one.hear()
 
 
-class Absent:
-    """A peer without a client here."""
-
-    def __init__(self, name: str, command: str) -> None:
-        self.name = name
-        self.lacks = ""
-        self._command = command
-
-    def missing(self) -> str:
-        return "there is no client of it here" if shutil.which(self._command) else "not installed"
-
-    async def start(self, order: stand.Order, made: stand.Stand) -> None:
-        raise AssertionError(f"{self.name} is never started (asked for {order.agents} agents, {made.loop})")
-
-
 PEERS: Mapping[str, stand.System] = {
     one.name: one
     for one in (
@@ -182,6 +199,6 @@ PEERS: Mapping[str, stand.System] = {
         Redis(),
         Etcd(),
         Nats(),
-        Absent("zookeeper", "zkServer.sh"),
+        ZooKeeper(),
     )
 }
