@@ -62,11 +62,9 @@ def audit(  # noqa: PLR0913 one parameter per option
     return exits.Exit.OK
 
 
-def _page(asked: client.Client, query: dict[str, str]) -> answers_people.Audit:
-    timeout_s = client.ANSWER_S
-    return asked.call(client.Ask(path=f"{AUDIT}?{urllib.parse.urlencode(query)}", timeout_s=timeout_s)).as_(
-        answers_people.Audit
-    )
+def _page(asked: client.Client, query: dict[str, str], *, patient: bool = True) -> answers_people.Audit:
+    path = f"{AUDIT}?{urllib.parse.urlencode(query)}"
+    return asked.call(client.Ask(path=path, patient=patient)).as_(answers_people.Audit)
 
 
 def _newest(asked: client.Client, wanted: dict[str, str], limit: int) -> answers_people.Audit:
@@ -173,7 +171,7 @@ def _follow(
     while True:
         query = {**wanted, "oldest_first": "true", "after": str(after), "wait": f"{WAIT_S}s"}
         try:
-            page = _page(asked, query)
+            page = _page(asked, query, patient=False)
         except errors.TiercastError as error:
             if client.code_of(error) not in {
                 "no_coordinator",

@@ -38,6 +38,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     headers: Mapping[str, str] = {}
     timeout_s: float = ANSWER_S
+    patient: bool = True
+    """Where nobody listens, try again for a moment; not for who tries again by itself, and says so."""
 
 
 def post(path: str, body: bytes, key: str) -> Ask:

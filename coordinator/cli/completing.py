@@ -42,7 +42,7 @@ def revisions(context: click.Context, _parameter: click.Parameter, begun: str) -
 
 
 def _ask(path: str) -> client.Ask:
-    return client.Ask(path=path, timeout_s=PATIENCE_S)
+    return client.Ask(path=path, timeout_s=PATIENCE_S, patient=False)
 
 
 def _named(context: click.Context, begun: str, found: Callable[[client.Client], Iterable[str]]) -> list[str]:

@@ -77,7 +77,9 @@ class _Told:
     def _ask(self) -> client.Ask:
         query = f"?{urllib.parse.urlencode({'after': self.last})}" if self.last else ""
         headers = {"Accept": "text/event-stream"}
-        return client.Ask(path=f"{client.CFG}/events{query}", headers=headers, timeout_s=SILENCE_S)
+        return client.Ask(
+            path=f"{client.CFG}/events{query}", headers=headers, timeout_s=SILENCE_S, patient=False
+        )
 
     def _take(self, number: str, kind: str, data: bytes) -> None:
         if kind not in _OURS:

@@ -1,16 +1,19 @@
 """HTTPS to the API, with nothing but the standard library: a command starts in milliseconds.
 
 Only the context's own CA is trusted. Several addresses are tried in order, also where one has no coordinator; a change that was sent and not answered is
-never sent elsewhere in silence: its outcome is unknown, and whoever asked may repeat it under the same key.
+never sent elsewhere in silence: its outcome is unknown, and whoever asked may repeat it under the same key. Where nobody
+listens it is tried again for a moment (`patience`).
 """
 
 import http.client
 import ssl
+import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from coordinator import errors, limits
-from coordinator.cli import client
+from coordinator import effects, errors, limits
+from coordinator.cli import client, patience
+from coordinator.host import clock as clocks
 from coordinator.host import contexts
 
 CONNECT_S = 5.0
@@ -21,7 +24,13 @@ LINE_BYTES = 4 * 1024 * 1024  # of a stream: the state of the largest system in 
 class HttpsClient:
     """See the module."""
 
-    def __init__(self, context: contexts.Context) -> None:
+    def __init__(
+        self,
+        context: contexts.Context,
+        clock: effects.Clock = clocks.SystemClock(),  # noqa: B008 it holds nothing
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
         self._servers = [address(server) for server in context.servers]
         self._token = context.token
         self._tls = _pinned(context.ca)
@@ -30,8 +39,8 @@ class HttpsClient:
     def call(self, ask: client.Ask) -> client.Answer:
         """Of the first server that can be reached and has a coordinator; else what the first one had to say."""
         said: list[client.Answer | client.ProblemError] = []
-        refused: list[str] = []
-        for connection in self._connections(ask, refused):
+        silence = self._silence(ask)
+        for connection in self._connections(ask, silence):
             try:
                 answer = self._answer(connection, ask)
             except client.ProblemError as problem:
@@ -41,21 +50,21 @@ class HttpsClient:
             except (OSError, http.client.HTTPException) as wrong:
                 if ask.method != "GET":
                     raise _unknown(_place(connection), wrong) from wrong
-                refused.append(f"{_place(connection)}: {_reason(wrong)}")
+                silence.because(connection, wrong)
             else:
                 if not answer.as_of:
                     return answer
                 said.insert(0, answer)
         if not said:
-            raise _unreachable(refused)
+            raise silence.error()
         if isinstance(said[0], client.ProblemError):
             raise said[0]
         return said[0]
 
     def follow(self, ask: client.Ask) -> Iterator[bytes]:
         """From the first server that can be reached; a silence of `ask.timeout_s` ends it."""
-        refused: list[str] = []
-        for connection in self._connections(ask, refused):
+        silence = self._silence(ask)
+        for connection in self._connections(ask, silence):
             response = self._asked(connection, ask)
             if response.status >= 400:
                 client.answered(response.status, response.read(ANSWER_BYTES))
@@ -65,22 +74,32 @@ class HttpsClient:
             except (OSError, http.client.HTTPException) as wrong:
                 raise errors.UnreachableError(f"{_place(connection)}: {_reason(wrong)}") from wrong
             return
-        raise _unreachable(refused)
+        raise silence.error()
 
-    def _connections(self, ask: client.Ask, refused: list[str]) -> Iterator[http.client.HTTPSConnection]:
-        """To each server that answers, one after the other; why not is added to `refused`."""
-        for host, port in self._servers:
-            timeout_s = min(CONNECT_S, ask.timeout_s)
-            connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._tls)
-            try:
-                _connect(connection)
-            except (OSError, http.client.HTTPException) as wrong:
-                refused.append(f"https://{_shown(host)}:{port}: {_reason(wrong)}")
-                continue
-            try:
-                yield connection
-            finally:
-                connection.close()
+    def _silence(self, ask: client.Ask) -> "_Silence":
+        for_s = min(limits.CONNECT_PATIENCE_S, ask.timeout_s) if ask.patient else 0.0
+        return _Silence(patience.Patience(self._clock, self._sleep, for_s))
+
+    def _connections(self, ask: client.Ask, silence: "_Silence") -> Iterator[http.client.HTTPSConnection]:
+        """To each server that answers, one after the other; why others do not is told to `silence`."""
+        servers, reached = self._servers, False
+        while servers:
+            shut = []
+            for host, port in servers:
+                timeout_s = min(CONNECT_S, ask.timeout_s)
+                connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._tls)
+                try:
+                    _connect(connection)
+                except (OSError, http.client.HTTPException) as wrong:
+                    silence.because(connection, wrong)
+                    shut += [(host, port)] if isinstance(wrong, patience.PASSING) else []
+                    continue
+                reached = True
+                try:
+                    yield connection
+                finally:
+                    connection.close()
+            servers = shut if not reached and shut and silence.patience.again() else []
 
     def _asked(self, connection: http.client.HTTPSConnection, ask: client.Ask) -> http.client.HTTPResponse:
         connection.sock.settimeout(ask.timeout_s)
@@ -106,11 +125,23 @@ def _place(connection: http.client.HTTPSConnection) -> str:
     return f"https://{_shown(connection.host)}:{connection.port}"
 
 
-def _unreachable(refused: list[str]) -> errors.UnreachableError:
-    return errors.UnreachableError(
-        f"no answer from {'; '.join(refused)}",
-        hint="is the server running? `tiercast context list` tells which one is asked",
-    )
+class _Silence:
+    """Why no server answered."""
+
+    def __init__(self, waiting: patience.Patience) -> None:
+        self.patience = waiting
+        self._reasons: dict[str, str] = {}
+
+    def because(self, connection: http.client.HTTPSConnection, wrong: Exception) -> None:
+        """The last reason of each counts."""
+        self._reasons[_place(connection)] = _reason(wrong)
+
+    def error(self) -> errors.UnreachableError:
+        told = "; ".join(f"{place}: {reason}" for place, reason in self._reasons.items())
+        return errors.UnreachableError(
+            f"no answer from {told}{self.patience.told()}",
+            hint="is the server running? `tiercast context list` tells which one is asked",
+        )
 
 
 def _connect(connection: http.client.HTTPSConnection) -> None:

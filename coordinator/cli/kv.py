@@ -211,7 +211,8 @@ def watch(key: str, rev: int, form: str, *, prefix: bool) -> int:
                 "wait": WAIT if rev else "0s",
             }
             try:
-                answer = asked.call(client.Ask(path=f"{KV}/watch?{urllib.parse.urlencode(query)}"))
+                path = f"{KV}/watch?{urllib.parse.urlencode(query)}"
+                answer = asked.call(client.Ask(path=path, patient=False))
             except (errors.UnreachableError, client.ProblemError) as error:
                 if exits.of_code(client.code_of(error)) is not exits.Exit.NO_COORDINATOR:
                     raise

@@ -109,8 +109,9 @@ def _watch(
             waits = {"index": str(index), "wait": f"{WATCH_WAIT_S:.0f}s"} if index >= 0 else {}
             words = urllib.parse.urlencode({**query, **waits})
             try:
+                patience_s = WATCH_WAIT_S + waiting.SLACK_S
                 answer = asked.call(
-                    client.Ask(path=f"{client.CFG}/status?{words}", timeout_s=WATCH_WAIT_S + waiting.SLACK_S)
+                    client.Ask(path=f"{client.CFG}/status?{words}", timeout_s=patience_s, patient=False)
                 )
             except errors.TiercastError as error:
                 if client.code_of(error) not in waiting.PASSING:

@@ -97,7 +97,8 @@ class Waiter:
     def _look(self, wait_s: float) -> None:
         index = self._view.index if self._view else 0
         query = "by_site=false" + (f"&index={index}&wait={wait_s:.3f}s" if self._view else "")
-        answer = self._asked.call(client.Ask(path=f"{self._path}?{query}", timeout_s=wait_s + SLACK_S))
+        path = f"{self._path}?{query}"
+        answer = self._asked.call(client.Ask(path=path, timeout_s=wait_s + SLACK_S, patient=False))
         self._view = answer.as_(answers.RolloutView)
         self._last = answer
 
