@@ -5,6 +5,7 @@ Law: outputs are performed in the order given, and an input that arises meanwhil
 """
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -17,7 +18,10 @@ from coordinator.host import logs
 from coordinator.propagation import events, messages, wire
 from coordinator.trust import peers
 
+WEED_S = 5.0  # a parent of 1,000 children shakes 200 hands a second then
+
 _LOG = logs.Log("hop")
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Machine(Protocol):
@@ -78,6 +82,7 @@ class Driver:
         self._perform = perform
         self._book = book
         self._links: dict[names.LinkId, link.Link] = {}
+        self._dialled: set[names.LinkId] = set()
         self._inbox: deque[object] = deque()
         self._busy = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,6 +92,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._closed = False
+        if ground.own is not None:
+            ground.own.watch(self._weed)
         self.failed: asyncio.Future[Exception] = self._loop.create_future()
         """Done when the machine or the disk failed: the tier must end, its supervisor starts it again."""
         self.counters = link.Counters()
@@ -167,9 +174,24 @@ class Driver:
         self._timer = None
         self.feed(events.Tick())
 
+    def _weed(self) -> None:
+        """A CA has been given up: what its certificates have opened ends, and comes back with others.
+
+        Children of one parent do not all come back at once.
+        """
+        own = self._ground.own
+        for made in tuple(self._links.values()):
+            peer = made.peer
+            if own is None or not isinstance(peer, peers.PeerIdentity) or own.counts(peer):
+                continue
+            wait_s = self._ground.random.uniform(0.0, WEED_S) if made.id in self._dialled else 0.0
+            self._loop.call_later(wait_s, made.close, "its certificate is of a CA that counts no more")
+
     def opened(self, made: link.Link, dial_number: int | None) -> None:
         """A link stands; called by its side."""
         self._links[made.id] = made
+        if dial_number is not None:
+            self._dialled.add(made.id)
         peer, proof = _shown(made.peer)
         if dial_number is None:
             self.feed(events.Arrived(made.id, peer, proof))
@@ -179,6 +201,7 @@ class Driver:
     def closed(self, made: link.Link, reason: str) -> None:
         """A link has ended; called by its side."""
         self._links.pop(made.id, None)
+        self._dialled.discard(made.id)
         _add(self.counters, made.counters)
         self.feed(events.Gone(made.id, reason))
 
@@ -190,6 +213,8 @@ class Driver:
                 self._send(output.links, output.frame)
             case events.Store():
                 self._store(output)
+            case events.Judge():
+                self._spawn(self._judge(output))
             case events.Close(link_id, reason):
                 made = self._links.get(link_id)
                 if made is not None:
@@ -226,9 +251,24 @@ class Driver:
 
     def _store(self, output: events.Store) -> None:
         """Blocks the loop for the length of two fsyncs: nothing later may be said before this is durable."""
-        if self._book is not None:
-            self._book.store(output.objects, output.body, output.keep, output.frame)
-        self._inbox.append(events.Stored(output.ticket))
+        problem = ""
+        try:
+            if self._book is not None:
+                self._book.store(output.objects, output.body, output.keep, output.frame)
+        except OSError as error:
+            if not (output.spare and error.errno in _FULL):
+                raise
+            problem = error.strerror or str(error)
+        self._inbox.append(events.Stored(output.ticket, problem))
+
+    async def _judge(self, output: events.Judge) -> None:
+        """In a thread, which lets the loop have its turns."""
+        try:
+            refusal = await asyncio.to_thread(output.check, output.body)
+        except Exception as problem:  # noqa: BLE001 as in `act`
+            self._fail(problem)
+            return
+        self.feed(events.Judged(output.digest, refusal))
 
     async def _dial(self, output: events.Dial) -> None:
         if output.delay_s > 0:
@@ -266,6 +306,8 @@ class Driver:
     async def close(self, reason: str) -> None:
         """End listeners, links, dials and timers."""
         self._closed = True
+        if self._ground.own is not None:
+            self._ground.own.unwatch(self._weed)
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._tasks):

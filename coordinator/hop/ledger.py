@@ -149,10 +149,18 @@ class Ledger:
         )
         held = {digest: packed for digest, packed in small.items() if digest in kept}
         after = _Head(accepted, {**self._head.objects, **changed}, kept, self._head.number, held)
-        self._write(after, moving=moving)
+        try:
+            self._write(after, moving=moving)
+        except OSError:
+            if body is not None and body[0] not in small and body[0] not in self._head.bodies:
+                self._drop(body[0])  # a full disk gets its space back
+            raise
         for digest in set(shelf).difference(kept, small):
-            self._disk.remove(_body_name(digest))
-            self._files.discard(digest)
+            self._drop(digest)
+
+    def _drop(self, digest: names.Digest) -> None:
+        self._disk.remove(_body_name(digest))
+        self._files.discard(digest)
 
     def _write(self, head: _Head, *, moving: bool) -> None:
         """One file, by which all that changes becomes true. A head holds no bodies: what damages one spares the other."""

@@ -20,7 +20,8 @@ RETRY = "retry"
 """Asked of a ServerShell by its own machine, and by it of its nodes: try again what was refused or failed."""
 
 CHECK = "check"
-"""Asked of a ServerShell: how far the prepared revision has come there, and what of it cannot work on that machine."""
+"""Asked of a ServerShell: how far the prepared revision has come there, and what of it cannot work on that machine. Of an
+IC: how far it has come, and why it cannot hold it, on whom all its servers depend."""
 
 RENEW = "servers.renew"
 """Asked by a ServerShell, relayed to MIC: another certificate; the request is signed by the key of the present one."""

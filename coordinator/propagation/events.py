@@ -1,7 +1,7 @@
 """What the shell of a tier tells a machine and what the machine wants done. See the package docstring for the order."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -15,6 +15,13 @@ class Parent(msgspec.Struct, frozen=True):
     server: names.ServerName
     address: str
     port: int
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a tier does not take a body."""
+
+    code: str
+    detail: str
 
 
 # --- inputs ---------------------------------------------------------------------------------------------------------
@@ -75,9 +82,17 @@ class Gone(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """What `Store` asked for is durable."""
+    """What `Store` asked for is durable; or, where it was `spare` and there is a `problem`, nothing of it is."""
 
     ticket: int
+    problem: str = ""
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What `Judge` asked for: why not, if so."""
+
+    digest: names.Digest
+    refusal: Refusal | None
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------
@@ -123,6 +138,16 @@ class Store(msgspec.Struct, frozen=True):
     """Bodies that must not be dropped."""
     frame: bytes = b""
     """`body` as one zstd frame, where it came as one: it need not be compressed again."""
+    spare: bool = False
+    """Nothing of it is to run yet: where the disk has no room for it, that is an answer."""
+
+
+class Judge(msgspec.Struct, frozen=True):
+    """Look at `body` with `check`, in nobody's way: it is large, and nothing of it is to run yet. Then `Judged`."""
+
+    digest: names.Digest
+    body: bytes
+    check: Callable[[bytes], Refusal | None]
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -148,5 +173,5 @@ class Note(msgspec.Struct, frozen=True):
     facts: Mapping[str, str | int | float]
 
 
-Input = Tick | Opened | DialFailed | Arrived | Heard | Gone | Stored
-HopOutput = Dial | Send | Authenticated | Close | Store | Accepted | Note
+Input = Tick | Opened | DialFailed | Arrived | Heard | Gone | Stored | Judged
+HopOutput = Dial | Send | Authenticated | Close | Store | Judge | Accepted | Note

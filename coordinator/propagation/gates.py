@@ -22,18 +22,23 @@ _expanded: OrderedDict[names.Digest, expansion.Expanded] = OrderedDict()
 
 
 class Reader:
-    """Documents as they expand, once per digest and process: everything in a node reads the same two."""
+    """Documents as they expand, once per digest and process: everything in a node reads the same two.
+
+    Threads may read at the same time: each step is one of the interpreter's, and the worst is that one is expanded twice.
+    """
 
     def read(self, digest: names.Digest, body: bytes | None) -> expansion.Expanded | None:
         """None where there is no body; raises what `config.model.decode` raises. `digest` is that of `body`."""
         if body is None:
             return None
-        if digest not in _expanded:
-            _expanded[digest] = expansion.expand(model.decode(body))
-            while len(_expanded) > _KEPT:
-                _expanded.popitem(last=False)
-        _expanded.move_to_end(digest)
-        return _expanded[digest]
+        found = _expanded.get(digest)
+        if found is None:
+            found = expansion.expand(model.decode(body))
+        _expanded.pop(digest, None)
+        _expanded[digest] = found
+        while len(_expanded) > _KEPT:
+            _expanded.popitem(last=False)
+        return found
 
 
 class Situation(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 _CHANGED = Changed()
 
-Output = events.Send | events.Store | events.Accepted | events.Note | Refused | Changed
+Output = events.Send | events.Store | events.Judge | events.Accepted | events.Note | Refused | Changed
 
 Check = Callable[[bytes], Refusal | None]
 """The tier's own look at a body, with the same limits as at upload; pure."""
@@ -43,6 +43,9 @@ def _always() -> bool:
     return True
 
 
+AT_ONCE_BYTES = (
+    limits.CHUNK_BYTES
+)  # a larger body that is not to run yet is judged aside: to expand 32 MiB takes seconds
 _COMPLAINTS = 8  # of one link; a parent that invents reasons costs no more
 
 
@@ -89,7 +92,8 @@ class Intake:
         self._holds = False
         self._entitled: Callable[[], bool] = _always
         self._staged_held: tuple[names.Digest, bytes] | None = None
-        self._storing_held = False
+        self._judging: tuple[names.Digest, bytes] | None = None
+        self._storing_held: tuple[names.Digest, bytes] | None = None
         self._parent: names.LinkId | None = None
         """Over whose link pieces of a prepared body are asked for."""
         self._staged: dict[str, tuple[mirror.AnySigned, ...]] = {}
@@ -256,16 +260,32 @@ class Intake:
 
     def piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
         """A piece of a body came in; what nobody waits for is dropped."""
-        self._hold(chunk)
-        return (*self._piece(link, chunk), *self._pull(), *self._flush(), *self._pull_held())
+        judge = self._hold(chunk)
+        return (*judge, *self._piece(link, chunk), *self._pull(), *self._flush(), *self._pull_held())
 
-    def _hold(self, chunk: messages.Chunk) -> None:
+    def _hold(self, chunk: messages.Chunk) -> tuple[Output, ...]:
         body = self.holding.piece(chunk, self.shelf.get(chunk.base) if chunk.base else None)
         if body is None:
-            return
-        refusal = self._check(body)
+            return ()
+        if self.relays:
+            self.holding.teach(self.shelf, self.content.digest)
+        self._judging = (self.holding.digest, body)
+        if len(body) > AT_ONCE_BYTES:
+            return (events.Judge(self.holding.digest, body, self._check),)
+        self._judged(self._check(body))
+        return ()
+
+    def judged(self, digest: names.Digest, refusal: Refusal | None) -> tuple[Output, ...]:
+        """What the tier's own look at a large body has found; one that is not prepared any more counts for nothing."""
+        if self._judging is None or self._judging[0] != digest or digest != self.holding.digest:
+            return ()
+        self._judged(refusal)
+        return self._flush()
+
+    def _judged(self, refusal: Refusal | None) -> None:
+        body, self._judging = self._judging, None
         if refusal is None:
-            self._staged_held = (self.holding.digest, body)
+            self._staged_held = body
         else:
             self.holding.refused(refusal)
 
@@ -363,9 +383,11 @@ class Intake:
         body, self._staged_body, self._staged = self._staged_body, None, {}
         self._storing = batch
         self._ticket += 1
-        if body is None and self._staged_held is not None:
-            body, self._staged_held, self._storing_held = self._staged_held, None, True
-        if body is not None:
+        alone = not batch  # what is to run does not depend on there being room for what is not yet
+        if alone:
+            body = self._storing_held = self._staged_held
+            self._staged_held, self._frame = None, self.holding.frame
+        elif body is not None:
             self.shelf.add(*body)
         raws = {mirror.ledger_key(signed): signed.raw for signed in batch}
         new = [one.content.active.digest for one in batch if isinstance(one, mirror.SignedTarget)]
@@ -375,18 +397,17 @@ class Intake:
         keep = tuple(dict.fromkeys((*new, *held, *self.shelf.digests)))
         frame = self._frame[1] if body is not None and body[0] == self._frame[0] else b""
         self._frame = (names.Digest(""), b"")
-        return (events.Store(self._ticket, raws, body, keep, frame),)
+        return (events.Store(self._ticket, raws, body, keep, frame, spare=alone),)
 
-    def stored(self, ticket: int) -> tuple[Output, ...]:
-        """The ledger has it: from here on it counts."""
+    def stored(self, ticket: int, problem: str = "") -> tuple[Output, ...]:
+        """The ledger has it: from here on it counts. Or it has no room for what is not to run yet, which is a `problem`."""
         if self._storing is None or ticket != self._ticket:
             return ()
         batch, self._storing = self._storing, None
         before = self.content
         after = self.content = before.take_all(batch)
-        if self._storing_held:
-            self._storing_held = False
-            self.holding.stored()
+        if self._storing_held is not None:
+            self._stored_held(*self._storing_held, problem)
         accepted: tuple[Output, ...] = ()
         if after.version != before.version:
             body = self.shelf.get(after.digest)
@@ -397,6 +418,14 @@ class Intake:
         if accepted or self.holding.stage is not holding.Stage.NOTHING:
             self.shelf.keep(frozenset(kept))
         return (_CHANGED, *accepted, *self._flush(), *self._pull_held())
+
+    def _stored_held(self, digest: names.Digest, body: bytes, problem: str) -> None:
+        self._storing_held = None
+        if problem:
+            self.holding.refused(Refusal(holding.NO_ROOM, problem))
+        else:
+            self.shelf.add(digest, body)
+            self.holding.stored()
 
     def _prepare(self, content: mirror.Content) -> None:
         """What the target now prepares is wanted beside what is active."""
@@ -421,8 +450,9 @@ class Intake:
             self.holding.gone()
 
     def again(self) -> None:
-        """Take a refused target another time (`retry`, or the world changed)."""
+        """Take a refused target, or a prepared body, another time (`retry`, or the world changed)."""
         self._refused = None
+        self.holding.again()
 
 
 def _warning(phrase: str, link: names.LinkId, detail: str) -> events.Note:

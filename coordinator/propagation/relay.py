@@ -34,6 +34,7 @@ Output = (
     | events.Authenticated
     | events.Close
     | events.Store
+    | events.Judge
     | events.Accepted
     | events.Note
     | asks.Asked
@@ -49,6 +50,7 @@ _OUTWARD = (
     events.Authenticated,
     events.Close,
     events.Store,
+    events.Judge,
     events.Accepted,
     events.Note,
 )
@@ -264,6 +266,9 @@ class Relay:
                 return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
             up = self.subscriber.link
             return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
+        if not asked.server and asked.verb == asks.CHECK:
+            told = msgspec.json.encode(self.intake.holding.told())
+            return self._through(self.asks.answer(asked.link, asked.id, "", told), now)
         if not asked.server:
             return [asked]
         child = self.publisher.by_peer(names.ServerId(asked.server), messages.ChildKind.SHELL)

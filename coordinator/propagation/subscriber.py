@@ -179,7 +179,9 @@ class Subscriber:
             case events.Heard():
                 return self._heard(event, now)
             case events.Stored():
-                return (*self.intake.stored(event.ticket), *self._banish(now))
+                return (*self.intake.stored(event.ticket, event.problem), *self._banish(now))
+            case events.Judged():
+                return self.intake.judged(event.digest, event.refusal)
             case events.Tick():
                 return self._tick(now)
             case events.Opened():

@@ -12,28 +12,23 @@ import msgspec
 
 from coordinator import names, role
 from coordinator.config import expansion
+from coordinator.propagation import bodies, gates, holding
 
 FINDINGS = 50  # of one server; nobody reads more
 SENTENCE = 400  # characters of what a role type says
 
 
-class Trouble(msgspec.Struct, frozen=True):
-    """One thing that cannot work, of one role."""
-
-    role: str
-    code: str
-    """`unknown_type`, `invalid_params`, `address`, `port` or `local`."""
-    message: str
+Trouble = holding.Trouble
+"""Codes: `unknown_type`, `invalid_params`, `address`, `port` or `local`."""
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """What a ServerShell answers about the prepared revision."""
-
-    revision: int
-    digest: str
-    stage: str
-    """`nothing`, `coming`, `refused` or `held`."""
-    troubles: tuple[Trouble, ...] = ()
+def look(
+    server: names.ServerName, body: bytes, now: expansion.Expanded | None, catalogue: role.Catalogue
+) -> tuple[Trouble, ...]:
+    """As `troubles`, of a document that is held: it has been read here, and may not be as large as that again."""
+    new = gates.Reader().read(bodies.digest_of(body), body)
+    assert new is not None
+    return troubles(server, new, now, catalogue)
 
 
 def troubles(

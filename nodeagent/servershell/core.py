@@ -36,6 +36,7 @@ Output = (
     | hop.Authenticated
     | hop.Close
     | hop.Store
+    | hop.Judge
     | hop.Note
     | asks.Asked
     | asks.Answered
@@ -54,6 +55,7 @@ _OUTWARD = (
     hop.Authenticated,
     hop.Close,
     hop.Store,
+    hop.Judge,
     hop.Note,
     asks.Answered,
 )
@@ -220,12 +222,10 @@ class Shell:
         return None if own is None else own.state
 
     @property
-    def prepared(self) -> expansion.Expanded | None:
-        """The document of the prepared revision, where its body is held."""
+    def prepared(self) -> bytes | None:
+        """The document of the prepared revision, where it is held."""
         held = self.intake.holding
-        if held.stage is not holding.Stage.HELD:
-            return None
-        return self.reader.read(held.digest, self.intake.shelf.get(held.digest))
+        return self.intake.shelf.get(held.digest) if held.stage is holding.Stage.HELD else None
 
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
         """All that was written to that link has left."""

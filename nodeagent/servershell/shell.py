@@ -147,15 +147,12 @@ class ServerShell:
 
     async def _check(self, asked: asks.Asked) -> None:
         """How far the prepared revision has come here, and what of it cannot work."""
-        held, own, new = self.machine.intake.holding, self.machine.admission, self.machine.prepared
+        own, body = self.machine.admission, self.machine.prepared
         found: tuple[checking.Trouble, ...] = ()
-        if held.refusal is not None:
-            found = (checking.Trouble("", held.refusal.code, held.refusal.detail),)
-        elif new is not None and own is not None:
+        if body is not None and own is not None:
             now = self.machine.expanded
-            found = await anyio.to_thread.run_sync(checking.troubles, own.name, new, now, self._catalogue)
-        revision = 0 if held.pointer is None else held.pointer.revision
-        told = checking.Checked(revision, held.digest, held.stage.value, found)
+            found = await anyio.to_thread.run_sync(checking.look, own.name, body, now, self._catalogue)
+        told = self.machine.intake.holding.told(found)
         answer = msgspec.json.encode(told)
         now_s = self._place.ground.clock.monotonic()
         self.driver.act(self.machine.answer(asked.link, asked.id, "", answer, now_s))

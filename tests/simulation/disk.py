@@ -7,6 +7,10 @@ class PowerCutError(Exception):
     """The power went while something was being written."""
 
 
+class FullError(OSError):
+    """There is no room for a file of that size."""
+
+
 class MemoryDisk:
     """Whole files, each replaced at once and durable when the call returns, as `effects.Disk` promises."""
 
@@ -14,12 +18,16 @@ class MemoryDisk:
         self.files: dict[str, bytes] = {}
         self.cut_in: int | None = None
         """How many more writes succeed before the power goes."""
+        self.room: int | None = None
+        """The largest body that there is room for; what is smaller always fits."""
 
     def read(self, name: str) -> bytes | None:
         return self.files.get(name)
 
     def write(self, name: str, data: bytes) -> None:
         self._spend()
+        if self.room is not None and len(data) > self.room and name.startswith("bodies/"):
+            raise FullError("no space left")
         self.files[name] = data
 
     def remove(self, name: str) -> None:

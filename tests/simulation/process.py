@@ -13,6 +13,7 @@ from coordinator.propagation import events, messages
 from tests.simulation import checkers, disk, engine, network
 
 TICK_MIN_S = 0.001
+JUDGING_S = 0.5  # as long as a large document takes
 NOTICE_S = limits.SILENT_S + limits.HEARTBEAT_S
 TICKS_PER_S = 100  # a machine that wants more has a deadline that it does not serve
 
@@ -142,6 +143,8 @@ class Process:
                 self.ground.network.dial(self, output)
             case events.Store():
                 self._store(output)
+            case events.Judge(digest, body, check):
+                self.ground.engine.after(JUDGING_S, lambda: self.feed(events.Judged(digest, check(body))))
             case events.Note():
                 self.ground.checks.noted(self.host, output)
             case _:
@@ -170,13 +173,17 @@ class Process:
             return
         assert self._book is not None
         self._storing = None
+        problem = ""
         try:
             self._book.store(store.objects, store.body, store.keep)
         except disk.PowerCutError:
             self.ground.power_cut(self.host)
             return
+        except disk.FullError as full:
+            assert store.spare, f"a disk is full at {self.host}, and what it has no room for is to run"
+            problem = str(full)
         self._stalls -= 1
-        self._inbox.append(events.Stored(store.ticket))
+        self._inbox.append(events.Stored(store.ticket, problem))
         self._work()
 
     # --- faults ---------------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ class Tier:
         shelf = bodies.Shelf()
         shelf.add(MADE.digest, MADE.body)
         self.disk = {MADE.digest}
+        self.room = True
+        self.stores: list[events.Store] = []
+        self.judging: list[events.Judge] | None = None
+        """Where a test wants to answer itself."""
         self.parent = bodies.Shelf()
         self.intake = intake.Intake(MADE.content, shelf, cluster.CLUSTER, lambda _body: None)
         self.intake.hold()
@@ -57,7 +61,15 @@ class Tier:
         todo = list(outputs)
         while todo:
             match todo.pop(0):
-                case events.Store(ticket, _raws, stored, keep):
+                case events.Store(ticket, spare=True) as store if not self.room:
+                    self.stores.append(store)
+                    todo += self.intake.stored(ticket, "no space left")
+                case events.Judge() as judge if self.judging is not None:
+                    self.judging.append(judge)
+                case events.Judge(digest, found, check):
+                    todo += self.intake.judged(digest, check(found))
+                case events.Store(ticket, _raws, stored, keep) as store:
+                    self.stores.append(store)
                     self.disk = {one for one in self.disk if one in keep}
                     self.disk |= set() if stored is None else {stored[0]}
                     todo += self.intake.stored(ticket)
@@ -112,3 +124,89 @@ def test_a_piece_that_never_fits_is_asked_for_by_the_heartbeat_and_not_at_once()
     assert tier.intake.nudge(PARENT) == ()
     tier.settle(tier.intake.nudge(PARENT))
     assert tier.intake.holding.stage is holding.Stage.HELD
+
+
+def told(tier: Tier) -> tuple[str, list[str]]:
+    said = tier.intake.holding.told()
+    return said.stage, [trouble.code for trouble in said.troubles]
+
+
+def beats(tier: Tier, count: int) -> None:
+    for _ in range(count):
+        tier.settle(tier.intake.nudge(PARENT))
+
+
+def test_a_body_that_the_disk_has_no_room_for_is_refused_by_name_and_taken_once_there_is() -> None:
+    tier = Tier()
+    first = tier.pointer("first", 2)
+    tier.room = False
+    tier.takes(tier.moves(prepared=first))
+    assert told(tier) == ("refused", [holding.NO_ROOM])
+    assert first.digest not in tier.intake.shelf, "what is on the shelf is on the disk"
+    assert [(bool(one.objects), one.spare) for one in tier.stores] == [(True, False), (False, True)]
+    beats(tier, holding.AGAIN_BEATS)
+    assert told(tier) == ("refused", [holding.NO_ROOM])
+    tier.room = True
+    beats(tier, holding.AGAIN_BEATS - 2)
+    assert len(tier.stores) == 3, "not asked for with every heartbeat"
+    beats(tier, 4)
+    assert told(tier) == ("held", [])
+    assert first.digest in tier.intake.shelf
+
+
+def test_what_there_was_no_room_for_is_pulled_again_where_it_becomes_active_meanwhile() -> None:
+    tier = Tier()
+    first = tier.pointer("first", 2)
+    tier.room = False
+    tier.takes(tier.moves(prepared=first))
+    tier.takes(tier.activates(first))
+    assert tier.intake.content.digest == first.digest
+    assert first.digest in tier.disk
+
+
+def test_a_large_body_is_judged_aside_and_a_verdict_that_comes_too_late_counts_for_nothing() -> None:
+    tier = Tier()
+    tier.judging = []
+    first, second = tier.pointer("first", 2), tier.pointer("second", 3)
+    tier.takes(tier.moves(prepared=first))
+    assert (told(tier), len(tier.judging)) == (("coming", []), 1)
+    tier.takes(tier.moves(prepared=second))
+    tier.settle(tier.intake.judged(first.digest, holding.Refusal("invalid_document", "not here")))
+    assert told(tier) == ("coming", [])
+    tier.settle(tier.intake.judged(second.digest, None))
+    assert told(tier) == ("held", [])
+    tier.settle(tier.intake.judged(second.digest, holding.Refusal("invalid_document", "said twice")))
+    assert told(tier) == ("held", [])
+
+
+def test_what_the_tier_does_not_like_is_taken_when_somebody_says_retry() -> None:
+    tier = Tier()
+    tier.judging = []
+    first = tier.pointer("first", 2)
+    tier.takes(tier.moves(prepared=first))
+    tier.settle(tier.intake.judged(first.digest, holding.Refusal("invalid_document", "not here")))
+    beats(tier, 2 * holding.AGAIN_BEATS)
+    assert told(tier) == ("refused", ["invalid_document"])
+    tier.intake.again()
+    beats(tier, 2)
+    tier.settle(tier.intake.judged(first.digest, None))
+    assert told(tier) == ("held", [])
+
+
+def test_a_body_over_the_bound_and_one_that_differs_are_told() -> None:
+    tier = Tier()
+    tier.takes(tier.moves(prepared=objects.Pointer(2, names.Digest("a" * 64), limits.DOCUMENT_BYTES + 1)))
+    assert told(tier) == ("refused", ["too_large"])
+    tier.intake.again()
+    assert told(tier) == ("refused", ["too_large"])
+    first = tier.pointer("first", 3)
+    outputs = tier.intake.offered(PARENT, tier.moves(prepared=first))
+    (store,) = [one for one in outputs if isinstance(one, events.Store)]
+    tier.intake.stored(store.ticket)
+    bad = messages.Chunk(first.digest, "", 0, 10, first.size_bytes + 1, b"0123456789")
+    tier.intake.piece(PARENT, bad)
+    assert told(tier) == ("coming", [])
+    tier.intake.piece(PARENT, bad)
+    assert told(tier) == ("coming", [holding.DIFFERS])
+    beats(tier, 2)
+    assert told(tier) == ("held", [])
