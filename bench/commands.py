@@ -4,6 +4,8 @@ import importlib
 
 import click
 
+from coordinator.host import grouping
+
 COMMANDS = {
     "compare": "bench.compare:compare",
     "convergence": "bench.convergence:convergence",
@@ -18,7 +20,7 @@ COMMANDS = {
 }
 
 
-class _Group(click.Group):
+class _Group(grouping.Group):
     """Loads a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 click's own signature

@@ -6,6 +6,7 @@ import click
 import msgspec
 
 from coordinator.cli import answers, answers_people, client, exits, options, passwords, printing, session
+from coordinator.host import grouping
 
 PEOPLE = f"{client.ADMIN}/people"
 TOKENS = f"{client.ADMIN}/access/tokens"
@@ -14,7 +15,7 @@ _DOMAIN = click.option("--domain", default="", metavar="NAME", help="Of this dom
 _FORMS = ("table", "wide", "json", "yaml", "name")
 
 
-@click.group()
+@click.group(cls=grouping.Group)
 def admin() -> None:
     """People and programs: who may ask the system, and how much."""
 

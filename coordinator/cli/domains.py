@@ -9,7 +9,7 @@ import msgspec
 
 from coordinator import errors
 from coordinator.cli import answers, answers_people, client, exits, options, printing, session
-from coordinator.host import settings
+from coordinator.host import grouping, settings
 
 DOMAINS = f"{client.ADMIN}/domains"
 ROSTER_FILE = "roster.json"
@@ -17,7 +17,7 @@ ROSTER_FILE = "roster.json"
 _DOMAIN = click.option("--domain", default="", metavar="NAME", help="Of this domain [default: your own].")
 
 
-@click.group()
+@click.group(cls=grouping.Group)
 def domains() -> None:
     """Domains: who is in them, what of them lives in which role, and all that as a file."""
 

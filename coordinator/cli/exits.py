@@ -24,6 +24,8 @@ class Exit(enum.IntEnum):
     """Local data, or the directory is in use."""
     USAGE = 64
     INTERRUPTED = 130
+    NOBODY_READS = 141
+    """As of a program that a closed pipe ends: `| head` had enough."""
 
 
 BY_CODE: dict[str, Exit] = {

@@ -6,13 +6,14 @@ import click
 import msgspec
 
 from coordinator.cli import answers_joining, client, exits, options, printing, session
+from coordinator.host import grouping
 
 TOKENS = f"{client.ADMIN}/tokens"
 SERVERS = f"{client.ADMIN}/servers"
 HEAD = ("ID", "STATE", "SERVER", "BY", "MADE", "EXPIRES")
 
 
-@click.group()
+@click.group(cls=grouping.Group)
 def token() -> None:
     """Join lines: by one a new machine becomes a server, once."""
 

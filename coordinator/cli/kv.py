@@ -14,6 +14,7 @@ import msgspec
 
 from coordinator import errors
 from coordinator.cli import answers_kv, client, exits, options, printing, session
+from coordinator.host import grouping
 
 KV = f"{client.ADMIN}/kv"
 WAIT = "25s"
@@ -23,7 +24,7 @@ _PREFIX = click.option("--prefix", is_flag=True, help="Every key that starts wit
 _STRUCTURED = ("json", "yaml")
 
 
-@click.group()
+@click.group(cls=grouping.Group)
 def kv() -> None:
     """Your own keys, kept by the coordinator: linearizable, with watches and leases."""
 

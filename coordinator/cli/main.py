@@ -5,6 +5,7 @@ Commands that act on this machine (`server`, `demo`) come from other packages by
 Law: no stack trace for anything but a bug of ours, and then only where TIERCAST_TRACE is set.
 """
 
+import errno
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,7 @@ import click
 import msgspec
 
 from coordinator import errors
-from coordinator.cli import client, exits, session
+from coordinator.cli import client, exits, session, streams
 
 if TYPE_CHECKING:
     import importlib.metadata
@@ -74,6 +75,13 @@ COMMANDS: dict[str, Listed] = {
     "watch": Listed("keys", "", "What this machine's server has accepted, and every change"),
     "kv": Listed("keys", f"{_CLI}.kv:kv", "Your own keys: get, put, del, txn, watch, lease"),
 }
+_MENDED_BY = {
+    errno.ENOSPC: "make room there, or write to another disk",
+    errno.EDQUOT: "make room there, or write to another disk",
+    errno.EACCES: "as another user, or in another place",
+    errno.EPERM: "as another user, or in another place",
+    errno.EROFS: "write to another place",
+}
 SECTIONS = ("try", "server", "document", "look", "undo", "people", "keys", "more")
 
 
@@ -99,6 +107,13 @@ class Commands(click.Group):
             return super().resolve_command(context, arguments)
         except click.NoSuchCommand:
             raise click.NoSuchCommand(arguments[0], possibilities=_names(), ctx=context) from None
+
+    def invoke(self, context: click.Context) -> object:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:  # of our own output: what talks to a network raises errors of its own
+            streams.close_output()
+            raise click.exceptions.Exit(exits.Exit.NOBODY_READS) from None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 click's own signature
         for section in SECTIONS:
@@ -146,7 +161,8 @@ def root() -> None:
 
 
 def main() -> NoReturn:
-    """The entry point."""
+    """What `start` runs once it is loaded."""
+    streams.mend()
     sys.exit(run(sys.argv[1:], session.here()))
 
 
@@ -158,9 +174,11 @@ def run(arguments: Sequence[str], shown: session.Session) -> int:
         shown.tell("interrupted")
         return exits.Exit.INTERRUPTED
     except click.ClickException as wrong:
-        return _usage(shown, wrong)
+        return _usage(shown, wrong, arguments)
     except errors.TiercastError as error:
         return _told(shown, error)
+    except OSError as wrong:
+        return _world(shown, wrong)
     except Exception as bug:
         if TRACE in shown.environment:
             raise
@@ -170,15 +188,26 @@ def run(arguments: Sequence[str], shown: session.Session) -> int:
     return int(returned) if isinstance(returned, int) else exits.Exit.OK
 
 
-def _usage(shown: session.Session, wrong: click.ClickException) -> int:
-    context = wrong.ctx if isinstance(wrong, click.UsageError) else None
+def _usage(shown: session.Session, wrong: click.ClickException, arguments: Sequence[str]) -> int:
     if isinstance(wrong, click.exceptions.NoArgsIsHelpError):
         shown.tell(wrong.format_message())
         return exits.Exit.USAGE
-    shown.tell(f"error: {wrong.format_message()}")
-    if context is not None:
-        shown.tell(f"  hint: {context.command_path} --help")
+    from coordinator.cli import usage  # noqa: PLC0415 only where something was mistyped
+
+    message, hint = usage.told(wrong, root, arguments)
+    shown.tell(f"error: {message}")
+    shown.tell(f"  hint: {hint}")
     return exits.Exit.USAGE
+
+
+def _world(shown: session.Session, wrong: OSError) -> int:
+    """A disk or a stream of this machine, met where nobody expected it."""
+    if TRACE in shown.environment:
+        raise wrong
+    what = (wrong.strerror or str(wrong) or type(wrong).__name__).lower()
+    shown.tell(f"error: {wrong.filename or 'input or output'}: {what}")
+    shown.tell(f"  hint: {_MENDED_BY.get(wrong.errno or 0, f'{TRACE}=1 shows where')}")
+    return exits.Exit.UNEXPECTED
 
 
 def _told(shown: session.Session, error: errors.TiercastError) -> int:

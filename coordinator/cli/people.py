@@ -5,7 +5,7 @@ import msgspec
 
 from coordinator import errors
 from coordinator.cli import answers, client, exits, options, printing, session
-from coordinator.host import contexts
+from coordinator.host import contexts, grouping
 
 
 @click.command()
@@ -33,7 +33,7 @@ def _told(who: answers.Who) -> str:
     return f"{who.name}, {who.role}{domain}, of cluster {who.cluster}{reach}{until}"
 
 
-@click.group()
+@click.group(cls=grouping.Group)
 def context() -> None:
     """Systems known here: which one is asked."""
 

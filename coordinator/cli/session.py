@@ -29,6 +29,9 @@ _COLOURS = {
 }  # fmt: skip
 
 
+_BRANCHES = str.maketrans({"├": "|", "└": "`", "─": "-", "│": "|"})
+
+
 class Session:
     """One run of a command."""
 
@@ -117,7 +120,8 @@ class Session:
     def say_coloured(self, lines: list[str]) -> None:
         """Lines made by us with `coloured` words, already clean."""
         self._clear()
-        self._out.write("".join(f"{line.rstrip()}\n" for line in lines))
+        text = "".join(f"{line.rstrip()}\n" for line in lines)
+        self._out.write(text if _draws(self._out) else text.translate(_BRANCHES))
         self._out.flush()
 
     def ask(self, question: str) -> None:
@@ -251,6 +255,15 @@ def here() -> Session:
         connect=_https,
         catalogue=_installed,
     )
+
+
+def _draws(stream: TextIO) -> bool:
+    """A stream that has the characters of a tree."""
+    try:
+        "├".encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _file(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.host import settings
+from coordinator.host import grouping, settings
 
 if TYPE_CHECKING:
     from coordinator.runtime import handover, store_work
@@ -44,7 +44,7 @@ _USER = click.option(
 )
 
 
-@click.group()
+@click.group(cls=grouping.Group)
 def store() -> None:
     """MIC's store on this machine: look at it, check it, save it, put it back."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from coordinator import errors
-from coordinator.host import settings
+from coordinator.host import grouping, settings
 from nodeagent.main import coming
 
 GROUP = "tiercast.server"
@@ -26,7 +26,7 @@ _DIR = click.option(
 )
 
 
-class _Group(click.Group):
+class _Group(grouping.Group):
     """A group whose commands may live in packages that this one does not import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

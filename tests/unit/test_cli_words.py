@@ -147,7 +147,7 @@ def test_a_file_that_is_not_utf8_is_shown_where(folder: pathlib.Path) -> None:
         (("plan",), "name files, a draft or a revision"),
         (("apply", "a.yaml", "--draft", "d-1", "--yes"), "name files, a draft or a revision"),
         (("plan", "nowhere.yaml"), "cannot read nowhere.yaml"),
-        (("upload",), "Missing argument"),
+        (("upload",), "FILES is missing"),
         (("apply", "42", "--yes", "--timeout", "soon"), "not a duration"),
         (("apply", "42", "--yes", "--if-revision", "0"), "0 is not in the range"),
         (("status", "-o", "xml"), "'xml' is not one of"),
