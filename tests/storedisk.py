@@ -37,12 +37,17 @@ class FakeFiles:
         self.acts = 0
         self.stop_at: int | None = None
         self.full = False
+        self.full_after: int | None = None
+        """How many more acts find room."""
         self.failing_sync = False
         self._names: dict[str, _Content] = {}
         self._durable_names: dict[str, _Content] = {}
 
     def act(self) -> None:
         self.acts += 1
+        if self.full_after is not None:
+            self.full_after -= 1
+            self.full = self.full or self.full_after < 0
         if self.acts == self.stop_at:
             raise PowerCutError
 
@@ -69,6 +74,8 @@ class FakeFiles:
     def open(self, name: str, offset: int) -> "FakeAppender":
         if name not in self._names:
             self.act()
+            if self.full:
+                raise OSError(errno.ENOSPC, "full")
             self._names[name] = _Content()
         return FakeAppender(self, self._names[name], offset)
 

@@ -8,7 +8,7 @@ import pytest
 from coordinator import errors, names
 from coordinator.store import commands, mvcc
 from coordinator.store.backends import raft
-from coordinator.store.backends.raft import journal, member, recovery
+from coordinator.store.backends.raft import journal, member, recovery, snapshot
 from tests import storedisk, storewriter
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +70,34 @@ async def test_a_full_disk_refuses_while_it_is_full_and_nothing_of_it_is_done() 
     disk.full = False
     assert isinstance(await running.commit(9), mvcc.Applied)
     await running.member.close()
+
+
+async def test_a_snapshot_that_a_full_disk_refused_leaves_its_room_to_the_journal() -> None:
+    disk = storedisk.FakeFiles()
+    running = Running(disk)
+    await running.commit(1)
+    disk.full_after = 2
+    with pytest.raises(OSError, match="full"):
+        await running.member.snapshot_now()
+    assert not [name for name in disk.names() if name.endswith(snapshot.UNFINISHED)]
+    assert isinstance(await running.commit(2), mvcc.Applied)
+    disk.full_after, disk.full = None, False
+    await running.member.snapshot_now()
+    assert running.stops == []
+    await running.member.close()
+
+
+async def test_a_file_that_a_full_disk_refused_lets_the_journal_grow_further() -> None:
+    disk = storedisk.FakeFiles()
+    running = Running(disk)
+    await running.commit(1)
+    disk.full = True
+    running.member.opened.writer.roll()
+    assert isinstance(await running.commit(2), mvcc.Applied)
+    assert running.stops == []
+    await running.member.close()
+    disk.full = False
+    assert recovery.resume(disk, CLUSTER, storedisk.SeededRandom(4)).held.last.index == 3
 
 
 async def test_many_writers_share_one_sync() -> None:

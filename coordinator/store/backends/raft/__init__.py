@@ -1,8 +1,8 @@
 """The embedded store: our own Raft, journal and snapshots (docs/decisions/0001-own-raft-core.md).
 
 Reading order: `log`, `messages` (the contract), `leading`, `core` (pure); `records`, `journal`, `snapshot`, `transfer`,
-`recovery`, `keeper` (disk); `incoming`, `transport`, `forwarding`, `levels` (other members); `member` (drives all of it); `calls`, `store`
-(the port).
+`recovery`, `keeper` (disk); `incoming`, `transport`, `forwarding`, `levels` (other members); `intake`, `machine` (before
+the log and behind it), `member` (drives all of it); `calls`, `store` (the port).
 """
 
 from coordinator.store.backends.raft.journal import Identity

@@ -55,9 +55,7 @@ class GroupCalls:
     def __init__(self, route: forwarding.Forwarding, clock: effects.Clock) -> None:
         self._route = route
         self._clock = clock
-        self._session: int | None = None
-        self._number = 0
-        self._under_way: set[int] = set()
+        self._session: _Session | None = None
         self._slots = asyncio.Semaphore(limits.STORE_REQUESTS)
 
     async def carry(self, command: commands.Command) -> mvcc.Result:
@@ -88,28 +86,24 @@ class GroupCalls:
         """Under a request id of the own session, so that sending it again cannot do it again."""
         while True:
             session = await self._open_session()
-            self._number += 1
-            number = self._number
-            self._under_way.add(number)
-            request = commands.RequestId(session, number, min(self._under_way))
+            request = session.begin()
             try:
                 result, doubtful = await self._persist(msgspec.structs.replace(txn, request=request))
             finally:
-                self._under_way.discard(number)
+                session.under_way.discard(request.number)
             if not isinstance(result, mvcc.Rejected) or result.code != "session_unknown" or doubtful:
                 return result
-            if self._session == session:
+            if self._session is session:
                 self._session = None
 
-    async def _open_session(self) -> int:
+    async def _open_session(self) -> "_Session":
         while self._session is None:
             result, _doubtful = await self._persist(commands.SessionOpen())
             if isinstance(result, mvcc.Rejected):
                 raise errors.RefusedError(result.detail)
             assert isinstance(result.answer, int)
             if self._session is None:
-                self._session, self._number = result.answer, 0
-                self._under_way = set()
+                self._session = _Session(result.answer)
         return self._session
 
     async def _persist(self, command: commands.Command) -> tuple[mvcc.Result, bool]:
@@ -129,6 +123,20 @@ class GroupCalls:
                     raise errors.UnknownOutcomeError("the store lost its leader, and no other came to tell")
                 raise errors.NoQuorumError("no majority of the store's members answers")
             await asyncio.sleep(RETRY_S)
+
+
+class _Session:
+    """Request ids of one session of the store's, and those of them that are under way."""
+
+    def __init__(self, number: int) -> None:
+        self._session = number
+        self._last = 0
+        self.under_way: set[int] = set()
+
+    def begin(self) -> commands.RequestId:
+        self._last += 1
+        self.under_way.add(self._last)
+        return commands.RequestId(self._session, self._last, min(self.under_way))
 
 
 def _made_good(command: commands.Command, result: mvcc.Result) -> mvcc.Result:

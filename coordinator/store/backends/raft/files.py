@@ -4,6 +4,7 @@ It decides nothing: what is synced when is `journal` and `snapshot`. Law: a name
 after `sync`; an `OSError` of a sync is never retried by anyone, for the kernel forgets what it could not write.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Final, Protocol
 
 from coordinator import errors
 
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 IOV_MAX: Final = 1024  # what Linux takes in one call
 LARGE_BYTES: Final = 16 * 1024  # beyond it a copy costs more than one more part does
 
@@ -72,6 +74,12 @@ class Files(Protocol):
     def remove(self, name: str) -> None: ...
 
     def sync_directory(self) -> None: ...
+
+
+def forget(directory: Files, name: str) -> None:
+    """Remove a file that may not have come to be."""
+    if name in directory.names():
+        directory.remove(name)
 
 
 class DiskAppender:

@@ -105,6 +105,8 @@ class Forwarding:
 
     def understands(self, other: str, level: int | None) -> None:
         self._member.understands(other, level)
+        # Its answers come over the link that it has made: those said before this one came up, or ended, may be lost.
+        self.doubt(other)
 
     def doubt(self, other: str | None = None) -> None:
         """Nobody will answer what was sent to that member (to any: None)."""

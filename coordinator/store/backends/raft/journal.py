@@ -7,7 +7,6 @@ damage anywhere before that is refused. The last batch before a crash alone cann
 why a sync must have returned before anything is promised.
 """
 
-import errno
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,7 +25,6 @@ SEGMENT_BYTES: Final = 64 * 1024 * 1024
 HEADER_BYTES: Final = 4096  # five members of 64 bytes and more, many times over
 PREFIX: Final = "journal-"
 UNFINISHED: Final = ".new"
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Identity(msgspec.Struct, frozen=True, array_like=True):
@@ -128,7 +126,7 @@ class Journal:
         try:
             self._appender.reserve(size_bytes)
         except OSError as error:
-            if error.errno in _FULL:
+            if error.errno in files.FULL:
                 return False
             raise
         return True
@@ -197,22 +195,29 @@ class Journal:
 
     def _begin(self, header: Header) -> None:
         name = _name(header.seq)
-        fresh = self._files.open(name + UNFINISHED, 0)
+        try:
+            fresh = self._made(name + UNFINISHED, header)
+            self._files.rename(name + UNFINISHED, name)
+        except OSError as error:
+            if error.errno in files.FULL and self._file is not None:
+                files.forget(self._files, name + UNFINISHED)
+                return
+            raise
+        self._files.sync_directory()
+        self.close()
+        self._file, self._header, self._base = fresh, header, fresh.offset
+        self._starts.append((name, header.prev))
+
+    def _made(self, name: str, header: Header) -> files.Appender:
+        fresh = self._files.open(name, 0)
         try:
             fresh.reserve(RESERVE_BYTES + MARGIN_BYTES)
             fresh.write([records.encode(records.Record(records.HEADER, 0, 0, _ENCODER.encode(header)), 0, 0)])
             fresh.sync()
-            self._files.rename(name + UNFINISHED, name)
-            self._files.sync_directory()
-        except OSError as error:
+        except OSError:
             fresh.close()
-            self._files.remove(name + UNFINISHED)
-            if error.errno in _FULL and self._file is not None:
-                return
             raise
-        self.close()
-        self._file, self._header, self._base = fresh, header, fresh.offset
-        self._starts.append((name, header.prev))
+        return fresh
 
     def _resume(
         self, starts: list[tuple[str, log.Position]], term: int, vote: str | None, end: int, *, torn: bool

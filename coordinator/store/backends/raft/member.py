@@ -1,4 +1,4 @@
-"""One running member: drives the core, its disk and its links, and applies what is committed.
+"""One running member: drives the core, its disk and its links.
 
 It makes no decision of Raft; see `messages` for the contract it keeps. Laws: nothing behind a `Persist` happens before
 the disk has answered; one sync serves everything that came meanwhile; what one batch leads to is performed while the next
@@ -8,7 +8,6 @@ ends the process, and is never retried.
 
 import asyncio
 import contextlib
-import errno
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
@@ -16,13 +15,14 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from coordinator import effects, errors
-from coordinator.store import commands, leases, mvcc
-from coordinator.store.backends import replica
+from coordinator.store import mvcc
 from coordinator.store.backends.raft import (
     core,
+    files,
+    intake,
     keeper,
-    levels,
     log,
+    machine,
     messages,
     pending,
     recovery,
@@ -30,13 +30,10 @@ from coordinator.store.backends.raft import (
     worker,
 )
 
-BATCH_BYTES: Final = 8 * 1024 * 1024
-QUEUE_BYTES: Final = 128 * 1024 * 1024  # of proposals waiting; whoever comes then waits with them
 SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
 SNAPSHOT_ENTRIES = 50_000  # applied again in about a second at start
 KEEP_ENTRIES = 2_000  # for members that lag a little, so that they need no snapshot
 KEEP_BYTES: Final = 64 * 1024 * 1024  # of these at most: they are kept in memory
-ENTRY_BYTES: Final = 64  # of a record around an entry
 RESIGN_S: Final = (
     0.5  # two messages and two syncs; without an answer by then nobody would be quicker than an election
 )
@@ -69,8 +66,7 @@ class Member:
         halt: Callable[[BaseException], None],
     ) -> None:
         self.opened = opened
-        self.replica = replica.Replica(opened.state)
-        self.applied = opened.held.prev.index
+        self.machine = machine.Machine(opened, clock)
         identity = opened.identity
         self.core = core.Core(
             identity.member,
@@ -85,15 +81,10 @@ class Member:
         self._disk = worker.Worker("store-disk")
         self.keeper = keeper.Keeper(opened, self._disk)
         self.alone = len(identity.members) == 1
-        self._leases: leases.LeaseClock | None = None
-        self._levels = levels.Levels(one for one in identity.members if one != identity.member)
         self._inputs: deque[messages.Input] = deque()
-        self._proposals: deque[pending.Proposal] = deque()
-        self._queued_bytes = 0
+        self._proposals = intake.Intake()
         self._wake = asyncio.Event()
-        self._moved = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self.pending = pending.Pending()
         self._logged_bytes = 0
         self._snapshot: asyncio.Task[None] | None = None
         self._snapshot_at = self.applied
@@ -105,6 +96,15 @@ class Member:
         self._closing = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    @property
+    def applied(self) -> int:
+        """The index of the last entry that is in the state."""
+        return self.machine.applied
+
+    @property
+    def state(self) -> mvcc.State:
+        return self.machine.replica.state
+
     # What others ask of it.
 
     def attach(self, links: Links, doubt: Callable[[], None]) -> None:
@@ -115,20 +115,20 @@ class Member:
     async def propose(self, data: bytes) -> pending.Proposal:
         """Queue a command; waits while too much is queued."""
         self._check()
-        while self._queued_bytes > QUEUE_BYTES:
-            await self._moved.wait()
+        while self._proposals.full:
+            await self.machine.moved()
             self._check()
         return self._queue(data)
 
     async def result_at(self, position: log.Position) -> mvcc.Result:
         """What came of the entry that another member put there; raises OvertakenError, InDoubtError."""
         self._check()
-        return await self.pending.result_at(position, self.applied)
+        return await self.machine.pending.result_at(position, self.applied)
 
     async def barrier(self) -> bool:
         """Return once the state holds everything acknowledged before the call; False if no leader says so."""
         self._check()
-        ticket, confirmed = self.pending.ask()
+        ticket, confirmed = self.machine.pending.ask()
         try:
             # A read promises nothing of its own, so it need not wait for the disk.
             self._perform(self.core.handle(messages.Read(ticket), self._clock.monotonic()))
@@ -137,18 +137,18 @@ class Member:
         except errors.NoQuorumError:
             return False
         finally:
-            self.pending.forget(ticket)
+            self.machine.pending.forget(ticket)
         return True
 
     async def barrier_with_leader(self) -> None:
         """Like `barrier`, once somebody leads; raises what stopped the member meanwhile."""
         while not await self.barrier():
-            await self._moved.wait()
+            await self.machine.moved()
 
     async def applied_to(self, index: int) -> None:
         """Return once everything up to `index` is applied."""
         while self.applied < index:
-            await self._moved.wait()
+            await self.machine.moved()
             self._check()
 
     def give(self, given: messages.Input) -> None:
@@ -160,14 +160,14 @@ class Member:
         """Take a snapshot of what is applied and let go of the journal before it."""
         header = self.header()
         self._snapshot_at, self._logged_bytes = header.end.index, 0
-        await self.keeper.take(header, self.replica.state)
+        await self.keeper.take(header, self.state)
         end = header.end.index
         keep = end if self.alone else self.core.log.before(end, KEEP_ENTRIES, KEEP_BYTES)
         self.give(messages.Snapshotted(max(keep, self.core.log.prev.index)))
 
     def understands(self, other: str, level: int | None) -> None:
         """The feature level of another member's program."""
-        self._levels.understands(other, level)
+        self.machine.levels.understands(other, level)
         self._consider_level()
 
     async def resign(self) -> None:
@@ -178,7 +178,7 @@ class Member:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RESIGN_S):
                 while self.core.leader in {None, self.core.member} and not self._closing:
-                    await self._moved.wait()
+                    await self.machine.moved()
 
     async def close(self) -> None:
         """Finish what is under way and let go of the directory."""
@@ -221,7 +221,7 @@ class Member:
                 following = await self._begin()
         self._perform(batch.late)
         await self._move_pieces()
-        self._tell_moved()
+        self.machine.tell_moved()
         self._consider_snapshot()
         return following
 
@@ -238,7 +238,7 @@ class Member:
         written = [output for output in late if isinstance(output, messages.Persist)]
         if not written:
             return _Batch(late)
-        self._logged_bytes += sum(len(e.data) + ENTRY_BYTES for p in written for e in p.entries)
+        self._logged_bytes += sum(len(e.data) + intake.ENTRY_BYTES for p in written for e in p.entries)
         last = next((p.entries[-1].position for p in reversed(written) if p.entries), None)
         return _Batch(late, last, self._disk.begin(lambda: self._write(written)))
 
@@ -273,9 +273,8 @@ class Member:
         self._inputs.clear()
         if self._clock.monotonic() >= self.core.deadline:
             given.append(messages.Tick())
-        if self._leases is not None:
-            for expire in self._leases.due(self._clock.monotonic()):
-                self._queue(commands.encode(expire))
+        for expire in self.machine.due():
+            self._queue(expire)
         size = sum(_size(one) for one in given)
         if not size:
             return given
@@ -286,22 +285,12 @@ class Member:
         return given
 
     def _queue(self, data: bytes) -> pending.Proposal:
-        loop = asyncio.get_running_loop()
-        proposal = pending.Proposal(data, loop.create_future(), loop.create_future())
-        self._proposals.append(proposal)
-        self._queued_bytes += len(data)
         self._wake.set()
-        return proposal
+        return self._proposals.put(data)
 
     async def _propose_batch(self) -> list[messages.Output]:
         """Hand queued commands to the core, once the disk has promised room for them."""
-        batch: list[pending.Proposal] = []
-        size = 0
-        while self._proposals and size < BATCH_BYTES:
-            proposal = self._proposals.popleft()
-            self._queued_bytes -= len(proposal.data)
-            size += len(proposal.data) + ENTRY_BYTES
-            batch.append(proposal)
+        batch, size = self._proposals.batch()
         if not batch:
             return []
         try:
@@ -310,7 +299,7 @@ class Member:
             for proposal in batch:
                 pending.refuse(proposal.accepted, errors.NoSpaceError(error.message, hint=error.hint))
             return []
-        items = tuple((self.pending.propose(proposal), proposal.data) for proposal in batch)
+        items = tuple((self.machine.pending.propose(proposal), proposal.data) for proposal in batch)
         return list(self.core.handle(messages.Propose(items), self._clock.monotonic()))
 
     async def _reserve(self, size_bytes: int) -> None:
@@ -326,10 +315,7 @@ class Member:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        ends = [self.core.deadline]
-        if self._leases is not None and self._leases.deadline is not None:
-            ends.append(self._leases.deadline)
-        delay = min(ends) - self._clock.monotonic()
+        delay = min(self.core.deadline, self.machine.deadline) - self._clock.monotonic()
         if delay < float("inf"):
             self._timer = asyncio.get_running_loop().call_later(max(delay, 0.0), self._on_timer)
 
@@ -339,31 +325,15 @@ class Member:
         for output in outputs:
             _PERFORM[type(output)](self, output)
 
-    def _commit(self, output: messages.Commit) -> None:
-        now = self._clock.monotonic()
-        for entry in output.entries:
-            assert entry.index == self.applied + 1, "the log is applied in order"
-            result: mvcc.Result = mvcc.Applied()
-            if entry.kind == log.COMMAND:
-                command = commands.decode(entry.data)
-                result = self.replica.apply(command)
-                if self._leases is not None:
-                    self._leases.applied(command, result, self.replica.state, now)
-            self.applied = entry.index
-            self.pending.applied(entry, result)
-
     def _took_office(self, output: messages.Office) -> None:
-        self._leases = (
-            leases.LeaseClock(self.replica.state, self._clock.monotonic()) if output.leading else None
-        )
-        self.pending.doubt()
+        self.machine.took_office(output)
         self._doubt()
         self._consider_level()
 
     def _consider_level(self) -> None:
-        due = self._levels.due(self.replica.state.level) if self.core.lead is not None else None
-        if due is not None:
-            self._queue(commands.encode(due))
+        raising = self.machine.rise() if self.core.lead is not None else None
+        if raising is not None:
+            self._queue(raising)
 
     def _sent(self, output: messages.Send) -> None:
         self._send(output.to, output.message)
@@ -385,7 +355,7 @@ class Member:
 
     def _consider_snapshot(self) -> None:
         # As much again as there is: so a state that grows is written twice at most, once as log and once as snapshot.
-        enough = max(SNAPSHOT_BYTES, self.replica.state.size_bytes)
+        enough = max(SNAPSHOT_BYTES, self.state.size_bytes)
         if self._logged_bytes < enough and self.applied - self._snapshot_at < SNAPSHOT_ENTRIES:
             return
         if not self.keeper.busy:
@@ -396,7 +366,7 @@ class Member:
             await self.snapshot_now()
         except OSError as error:
             # On a full disk the journal goes on, and the next threshold tries again.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in files.FULL:
                 self._fail(error)
         except Exception as error:  # noqa: BLE001 a bug; the state on disk is whole, so starting again is safe
             self._fail(error)
@@ -429,8 +399,8 @@ class Member:
         after = log.Log(self.core.log.prev, self.core.log.entries)
         after.replace(end)
         await self.keeper.install(end, after.last)
-        self.replica.replace(loaded.state)
-        self.applied = self._snapshot_at = end.index
+        self.machine.replace(end, loaded.state)
+        self._snapshot_at = end.index
         self._perform(self.core.handle(messages.Replaced(sender, end), self._clock.monotonic()))
 
     # The end.
@@ -455,15 +425,10 @@ class Member:
         """Nobody waits for ever."""
         if self._timer is not None:
             self._timer.cancel()
-        for proposal in self._proposals:
-            pending.refuse(proposal.accepted, error)
-        self.pending.end(error)
-        self.replica.close()
-        self._tell_moved()
-
-    def _tell_moved(self) -> None:
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self._proposals.end(error)
+        self.machine.pending.end(error)
+        self.machine.replica.close()
+        self.machine.tell_moved()
 
 
 def _nothing() -> None:
@@ -473,7 +438,7 @@ def _nothing() -> None:
 def _size(given: messages.Input) -> int:
     """What the journal needs for the entries in it."""
     if isinstance(given, messages.Received) and isinstance(given.message, messages.Append):
-        return sum(len(entry.data) + ENTRY_BYTES for entry in given.message.entries)
+        return sum(len(entry.data) + intake.ENTRY_BYTES for entry in given.message.entries)
     return 0
 
 
@@ -482,9 +447,9 @@ _PERFORM: Final[dict[type[messages.Output], Callable[[Member, Any], None]]] = {
     messages.Send: Member._sent,  # noqa: SLF001
     messages.SendPiece: Member._send_piece,  # noqa: SLF001
     messages.KeepPiece: Member._keep_piece,  # noqa: SLF001
-    messages.Commit: Member._commit,  # noqa: SLF001
-    messages.Accepted: lambda member, output: member.pending.accepted(output),
-    messages.Declined: lambda member, output: member.pending.declined(output),
-    messages.Readable: lambda member, output: member.pending.readable(output),
+    messages.Commit: lambda member, output: member.machine.commit(output.entries),
+    messages.Accepted: lambda member, output: member.machine.pending.accepted(output),
+    messages.Declined: lambda member, output: member.machine.pending.declined(output),
+    messages.Readable: lambda member, output: member.machine.pending.readable(output),
     messages.Office: Member._took_office,  # noqa: SLF001
 }

@@ -111,6 +111,11 @@ class Pending:
             refuse(future, InDoubtError())
         return future
 
+    def skipped(self, index: int) -> None:
+        """A snapshot stands for all entries up to there: what came of each is not known here."""
+        for at in [at for at in self._waiting if at <= index]:
+            refuse(self._waiting.pop(at).result, InDoubtError())
+
     def doubt(self) -> None:
         """The leader changed: nobody can say what becomes of what was accepted."""
         for waiting in self._waiting.values():

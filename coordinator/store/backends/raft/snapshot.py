@@ -66,7 +66,17 @@ def decode(name: str, data: bytes) -> Loaded:
 def write(directory: files.Files, header: Header, pieces: Iterable[bytes]) -> None:
     """Store a snapshot durably; older ones stay until `drop_before`."""
     name = name_of(header.end.index)
-    file = directory.open(name + UNFINISHED, 0)
+    try:
+        _written(directory.open(name + UNFINISHED, 0), pieces)
+        directory.rename(name + UNFINISHED, name)
+    except OSError:
+        # On a full disk the room it took is what the journal needs.
+        files.forget(directory, name + UNFINISHED)
+        raise
+    directory.sync_directory()
+
+
+def _written(file: files.Appender, pieces: Iterable[bytes]) -> None:
     try:
         file.cut(0)
         synced = 0
@@ -78,8 +88,6 @@ def write(directory: files.Files, header: Header, pieces: Iterable[bytes]) -> No
         file.sync()
     finally:
         file.close()
-    directory.rename(name + UNFINISHED, name)
-    directory.sync_directory()
 
 
 def newest(directory: files.Files) -> str | None:

@@ -62,7 +62,7 @@ class RaftStore:
 
     @property
     def _state(self) -> mvcc.State:
-        return self._member.replica.state
+        return self._member.state
 
     async def get(self, key: bytes) -> port.KeyValue | None:
         await self._calls.barrier()
@@ -72,7 +72,7 @@ class RaftStore:
         self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b""
     ) -> port.Scan:
         await self._calls.barrier()
-        return self._member.replica.scan(watch.Wanted(prefix, limit, after), revision)
+        return self._member.machine.replica.scan(watch.Wanted(prefix, limit, after), revision)
 
     async def commit(self, txn: commands.Txn) -> port.TxnResult:
         commands.check(txn)
@@ -81,7 +81,7 @@ class RaftStore:
         return answer
 
     def watch(self, prefix: bytes, from_revision: int = 0) -> port.Watch:
-        return self._member.replica.open_watch(prefix, from_revision)
+        return self._member.machine.replica.open_watch(prefix, from_revision)
 
     async def open_session(self) -> int:
         return await self._number(commands.SessionOpen())
@@ -127,9 +127,9 @@ class RaftStore:
 
     async def seal(self, members: tuple[str, ...]) -> int:
         """End this group for ever in favour of `members`; answers the revision its snapshot has."""
-        revision = await self._number(commands.Seal(members))
+        await self._done(commands.Seal(members))
         await self._member.snapshot_now()
-        return revision
+        return self._state.revision
 
     async def snapshot(self, target: Path) -> int:
         """Write everything, with digests, to a new file; answers the store's revision in it."""

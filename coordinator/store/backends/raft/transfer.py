@@ -65,7 +65,17 @@ class Incoming:
         self._file: files.Appender | None = None
 
     def keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded:
-        """How far it has come, or all of it once it is whole."""
+        """How far it has come, or all of it once it is whole; on a full disk it has come nowhere."""
+        try:
+            return self._keep(term, piece)
+        except OSError as error:
+            if error.errno not in files.FULL:
+                raise
+            self.close()
+            drop(self._files)
+            return messages.Installed(term, piece.end, 0)
+
+    def _keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded:
         if self._file is None or self._end != piece.end:
             if piece.offset:
                 return messages.Installed(term, piece.end, 0)

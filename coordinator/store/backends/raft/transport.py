@@ -8,7 +8,7 @@ message never waits behind more than a fragment of a large one.
 
 import asyncio
 import ssl
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, Protocol
 
@@ -91,6 +91,8 @@ class Transport:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted: set[incoming.Incoming] = set()
+        self._greetings: Counter[str] = Counter()
+        """Connections that each member has made, for one may come before the end of its forerunner is seen."""
         self._last: tuple[messages.Frame, bytes] | None = None
         """The large frame that was sent last, and its encoding."""
 
@@ -199,6 +201,7 @@ class Transport:
         hello = _HELLO.decode(greeting)
         if (hello.protocol, hello.cluster, hello.member) != (PROTOCOL, self._hello.cluster, sender):
             raise errors.IdentityError(f"not a member of this group (got {hello})")
+        self._greetings[sender] += 1
         self._events.understands(sender, hello.level)
 
     def received(self, sender: str, frame: messages.Frame) -> None:
@@ -207,7 +210,9 @@ class Transport:
     def ended(self, connection: incoming.Incoming, sender: str | None) -> None:
         self._accepted.discard(connection)
         if sender is not None:
-            self._events.understands(sender, None)
+            self._greetings[sender] -= 1
+            if not self._greetings[sender]:
+                self._events.understands(sender, None)
 
 
 class Outgoing:
