@@ -73,7 +73,7 @@ class Group:
 
     def links(self, name: str, authority: trustme.CA | None = None) -> transport.Group:
         server, client = contexts(authority or self.authority, name)
-        return raft.Group(self.addresses, server, client, identify)
+        return raft.Group(self.addresses, lambda: server, lambda: client, identify)
 
     async def open(self, *names_: str) -> None:
         for name in names_ or self.members:

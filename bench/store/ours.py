@@ -105,7 +105,8 @@ async def opened(base: pathlib.Path, name: str) -> raft.RaftStore:
     def identify(certificate: bytes) -> str:
         return tls.identified(certificate, CLUSTER, 0.0).server_id
 
-    group = raft.Group(plan.addresses, tls.server_context(identity), tls.client_context(identity), identify)
+    server, client = tls.server_context(identity), tls.client_context(identity)
+    group = raft.Group(plan.addresses, lambda: server, lambda: client, identify)
     return await raft.open_store(
         base / name, cluster=CLUSTER, clock=Clock(), random=Random(), create=False, group=group
     )

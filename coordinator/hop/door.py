@@ -7,7 +7,6 @@ longer than `limits.HELLO_S` without having asked; whatever is said, the listene
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections import OrderedDict
@@ -18,14 +17,13 @@ import msgspec
 from coordinator import effects, errors, limits
 from coordinator.host import logs
 from coordinator.propagation import joining
-from coordinator.trust import authority, tls
+from coordinator.trust import authority, crowd, tls
 
 ROOM = 16  # a site that is set up at once, not a crowd; each costs a handshake and a question to MIC
 BURST = 20.0  # of one source at once: a rack behind one address
 PER_S = 0.5  # and then so often, for ever; a guess at a secret of 256 bits needs more
 SOURCES = 1024  # remembered; the one not seen for longest makes room
 ANSWER_S = 35.0  # longer than a question to MIC may take
-IPV6_PREFIX = 64  # what one customer has at least
 
 _LOG = logs.Log("door")
 
@@ -50,7 +48,7 @@ class Sources:
 
     def admits(self, address: str) -> bool:
         """Whether this source may come in now; if so, that is taken from its allowance."""
-        source, now = of_one(address), self._clock.monotonic()
+        source, now = crowd.of_one(address), self._clock.monotonic()
         left, since = self._left.pop(source, (BURST, now))
         left = min(BURST, left + (now - since) * PER_S)
         good = left >= 1.0
@@ -58,17 +56,6 @@ class Sources:
         while len(self._left) > SOURCES:
             self._left.popitem(last=False)
         return good
-
-
-def of_one(address: str) -> str:
-    """What counts as one source: an address, of IPv6 its network."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
 
 
 class Door:

@@ -72,6 +72,15 @@ class Own(Protocol):
         """Who is at the other end of a finished handshake. Raises `IdentityError`."""
         ...
 
+    def counts(self, peer: peers.PeerIdentity) -> bool:
+        """Whether the CA of its certificate has not been given up since."""
+        ...
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """`told` is called when a CA has been given up, until `unwatch`."""
+
+    def unwatch(self, told: Callable[[], None]) -> None: ...
+
 
 def unix_peer(connected: socket.socket) -> UnixPeer:
     """Who is at the other end of a Unix socket. Raises `IdentityError` unless it is this user or root."""

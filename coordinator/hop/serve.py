@@ -1,13 +1,15 @@
 """The parent's end of a hop: a listening socket and the links that came in over it.
 
 It accepts by itself rather than through asyncio's server, so that connections whose handshake is under way count too.
-Law: at most `LINKS` connections at once, and none that has not been authenticated lives longer than a handshake and
-`HELLO_S`; whatever a stranger does, the listener goes on.
+Laws: at most `LINKS` links at once, and `UNKNOWN` connections that have not become one yet; none of these lives longer than
+a handshake and `HELLO_S`, and however many strangers come, whoever does not crowd is let in. Whatever a stranger does, the
+listener goes on.
 """
 
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 import socket
 from typing import Protocol
@@ -15,6 +17,7 @@ from typing import Protocol
 from coordinator import errors, limits
 from coordinator.hop import link
 from coordinator.host import logs
+from coordinator.trust import crowd
 
 ACCEPT_RETRY_S = 0.1
 ACCEPT_BATCH = 16
@@ -30,6 +33,22 @@ class Strangers(Protocol):
     async def attend(self, connected: socket.socket, until: float) -> None:
         """See one through, who has sent a byte that is not of TLS and must have asked by `until` of the loop's clock."""
         ...
+
+
+class _Guest:
+    """One connection that has come in."""
+
+    def __init__(self) -> None:
+        self.ticket = 0
+        self.task: asyncio.Task[None] | None = None
+        self.link: link.Link | None = None
+
+    def give_way(self) -> None:
+        """To somebody who crowds less."""
+        if self.link is not None:
+            self.link.drop("crowded out")
+        elif self.task is not None:
+            self.task.cancel()
 
 
 class Server:
@@ -55,7 +74,9 @@ class Server:
         self._links_max = links_max
         self._links: set[link.Link] = set()
         self._attended: set[asyncio.Task[None]] = set()
+        self._unknown = crowd.Crowd(min(limits.UNKNOWN, links_max))
         self._full = False
+        self._crowded = False
         self._closing: str | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(listener.fileno(), self._accept)
@@ -69,6 +90,11 @@ class Server:
     def connections(self) -> int:
         """All that are held, those without a finished handshake included."""
         return len(self._attended)
+
+    @property
+    def unknown(self) -> int:
+        """Of these, how many have not shown who they are."""
+        return len(self._unknown)
 
     async def close(self, reason: str) -> None:
         """Accept no more, end every link, and return when all have ended; a second time nothing."""
@@ -96,7 +122,7 @@ class Server:
         """Take a few of those waiting: a flood of connects must not keep the loop from the links that stand."""
         for _ in range(ACCEPT_BATCH):
             try:
-                connected, _address = self._listener.accept()
+                connected, address = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as wrong:  # out of descriptors or memory: somebody has to close one first
@@ -104,29 +130,46 @@ class Server:
                 self._loop.remove_reader(self._listener.fileno())
                 self._loop.call_later(ACCEPT_RETRY_S, self._accept_again)
                 return
-            self._place(connected)
+            self._place(connected, str(address[0]) if isinstance(address, tuple) else "")
 
     def _accept_again(self) -> None:
         if self._closing is None:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _place(self, connected: socket.socket) -> None:
-        if len(self._attended) >= self._links_max:
+    def _place(self, connected: socket.socket, source: str) -> None:
+        if len(self._attended) - len(self._unknown) >= self._links_max:
             connected.close()
             self._say_full()
             return
         self._full = False
         connected.setblocking(False)
-        task = self._loop.create_task(self._attend(connected))
-        self._attended.add(task)
-        task.add_done_callback(self._attended.discard)
+        guest = _Guest()
+        before = self._unknown.pushed_out
+        guest.ticket = self._unknown.enter(crowd.of_one(source), guest.give_way)
+        self._say_crowded(source, crowded=self._unknown.pushed_out > before)
+        guest.task = self._loop.create_task(self._attend(connected, guest))
+        self._attended.add(guest.task)
+        guest.task.add_done_callback(functools.partial(self._left, guest.ticket, connected))
+
+    def _left(self, ticket: int, connected: socket.socket, task: asyncio.Task[None]) -> None:
+        connected.close()  # of one that gave way before its turn came
+        self._unknown.leave(ticket)
+        self._attended.discard(task)
 
     def _say_full(self) -> None:
         if not self._full:
             _LOG.warning("listener full", links=len(self._attended))
         self._full = True
 
-    async def _attend(self, connected: socket.socket) -> None:
+    def _say_crowded(self, source: str, *, crowded: bool) -> None:
+        """Once until the crowd is half gone."""
+        if crowded and not self._crowded:
+            self._crowded = True
+            _LOG.warning("crowded by strangers", source=source, held=len(self._unknown))
+        elif self._crowded and len(self._unknown) < limits.UNKNOWN // 2:
+            self._crowded = False
+
+    async def _attend(self, connected: socket.socket, guest: _Guest) -> None:
         """See one connection through: handshake, hello, end."""
         with connected:
             until = self._loop.time() + limits.HELLO_S
@@ -134,7 +177,7 @@ class Server:
                 if self._strangers is not None and await self._is_stranger(connected, until):
                     await self._strangers.attend(connected, until)
                     return
-                made = await self._greet(connected, until)
+                made = guest.link = await self._greet(connected, until)
             except (OSError, errors.IdentityError) as wrong:  # a handshake that fails or takes too long
                 _LOG.debug("connection refused", reason=str(wrong))
                 return
@@ -142,11 +185,11 @@ class Server:
                 _LOG.warning("peer refused", reason=made.refused.message)
             self._links.add(made)
             try:
-                await self._until_end(made)
+                await self._until_end(made, guest)
             finally:
                 self._links.discard(made)
 
-    async def _until_end(self, made: link.Link) -> None:
+    async def _until_end(self, made: link.Link, guest: _Guest) -> None:
         if self._closing is not None:
             made.close(self._closing)
         try:
@@ -154,6 +197,8 @@ class Server:
                 await made.known()
         except TimeoutError:
             made.close("no hello")
+        else:
+            self._unknown.leave(guest.ticket)
         await made.lost()
 
     async def _is_stranger(self, connected: socket.socket, until: float) -> bool:

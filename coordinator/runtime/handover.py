@@ -15,7 +15,7 @@ import msgspec
 from coordinator import effects, errors, names
 from coordinator.host import disk, settings
 from coordinator.propagation import mirror, objects
-from coordinator.runtime import engine, home, mic_store, store_files
+from coordinator.runtime import engine, home, keyholding, mic_store, store_files
 from coordinator.store import membership, port
 from coordinator.store.backends.etcd import access
 from coordinator.store.backends.raft import journal, recovery, snapshot
@@ -304,11 +304,16 @@ async def serve(at: Ground) -> names.Version | None:
     here = home.at(at.layout, at.clock)
     if _placed(here):
         return here.content.version
-    async with await mic_store.open_store(at.layout.store, here, at.clock, at.random):
-        while not _placed(here):
+    store = await mic_store.open_store(at.layout.store, here, at.clock, at.random)
+    async with store, anyio.create_task_group() as tasks:
+        tasks.start_soon(keyholding.follow, here, at.layout)
+        tasks.start_soon(keyholding.pin, here, store)
+        now = here
+        while not _placed(now):
             await anyio.sleep(LOOK_S)
-            here = await anyio.to_thread.run_sync(home.at, at.layout, at.clock)
-    return here.content.version
+            now = await anyio.to_thread.run_sync(home.at, at.layout, at.clock)
+        tasks.cancel_scope.cancel()
+    return now.content.version
 
 
 def _placed(here: home.Home) -> bool:

@@ -36,7 +36,7 @@ class Papers(msgspec.Struct, frozen=True):
     admission: bytes
     """Its own, as signed; empty where there is none."""
     returned: bool = False
-    """The certificate before this one had run out: links that were opened with it may do next to nothing."""
+    """The certificate before this one had run out, or is of an older CA: links that it opened have few rights, or soon none."""
 
 
 def _nobody(_held: Papers) -> None:
@@ -53,7 +53,7 @@ async def follow(here: home.Home, layout: settings.Layout, told: Callable[[Paper
                 held = await anyio.to_thread.run_sync(read, layout)
                 seen = marks
                 if here.own.identity != held.identity:
-                    returned = here.own.expired
+                    returned = here.own.expired or here.own.identity.ca_pem != held.identity.ca_pem
                     held = msgspec.structs.replace(held, returned=returned)
                     here.own.renew(held.identity)
                 here.own.trust(held.trust.content.roots, held.trust.content.revoked)

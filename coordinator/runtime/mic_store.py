@@ -102,11 +102,10 @@ def group_of(found: journal.Identity, here: home.Home, clock: effects.Clock) -> 
         raise errors.IdentityError(
             f"the member of the store is another server's (got {found.member}, have {here.identity.server_id})"
         )
-    roots = here.content.trust.content.roots
     return transport.Group(
         {one.member: (one.address, limits.PORT_RAFT) for one in seats},
-        here.own.attach(tls.server_context(here.own.identity, roots)),
-        here.own.attach(tls.client_context(here.own.identity, roots)),
+        lambda: here.own.server,
+        lambda: here.own.client,
         _identify(here, {one.server: one.member for one in seats}, clock),
     )
 
@@ -121,6 +120,8 @@ def _identify(
         peer, pinned = shown.server_id, here.own.pins.get(shown.server_id)
         if pinned is not None and not pinned(shown.key):
             raise errors.IdentityError(f"it holds another key than its admission names (got {peer})")
+        if not here.own.counts(shown):
+            raise errors.IdentityError(f"its certificate is of a CA that counts no more (got {peer})")
         if peer in here.own.revoked or peer not in members:
             raise errors.IdentityError(f"not a member of the store (got {peer})")
         return members[peer]

@@ -37,6 +37,8 @@ class WsRole:
         self._link: upstream.Upstream | None = None
         self._runner: web.AppRunner | None = None
         self._tls: ssl.SSLContext | None = None
+        self._look = anyio.Event()
+        """Set where something has changed that a certificate depends on."""
         self._waits = role.Report(role.Health.PROGRESSING, "starting")
 
     async def start(self, params: kinds.WsParams, context: role.Context) -> None:
@@ -55,9 +57,13 @@ class WsRole:
             await self._listen(pair)
         context.background(self._watch)
         context.background(self._certified)
-        learn = functools.partial(keyholding.tell, link)
         layout = settings.Layout(context.server_directory)
-        context.background(functools.partial(keyholding.follow, self._home, layout, learn))
+        context.background(functools.partial(keyholding.follow, self._home, layout, self._learned))
+
+    def _learned(self, held: keyholding.Papers) -> None:
+        assert self._link is not None
+        keyholding.tell(self._link, held)
+        self._look.set()
 
     async def _listen(self, pair: ws_certificate.Pair) -> None:
         """Raises `RoleRefusedError`."""
@@ -92,6 +98,7 @@ class WsRole:
         """Until cancelled: a certificate to begin with, and another one in time."""
         pair = self._certificate.kept()
         while True:
+            self._look = anyio.Event()
             if pair is None or self._certificate.due(pair):
                 try:
                     pair = self._certificate.here() or await self._certificate.asked()
@@ -99,7 +106,8 @@ class WsRole:
                     self._without(problem)
                 else:
                     await self._shown(pair)
-            await anyio.sleep(AGAIN_S if pair is None else LOOK_S)
+            with anyio.move_on_after(AGAIN_S if pair is None else LOOK_S):
+                await self._look.wait()
 
     def _without(self, problem: errors.TiercastError) -> None:
         waits = role.Report(role.Health.PROGRESSING, "no_certificate", problem.message)

@@ -1,7 +1,8 @@
 """The HTTPS certificate of one ws role: issued here where the authority is, else by MIC over the link; kept, and renewed.
 
 Laws: the key is made here and never leaves this server; a certificate that still holds is used again after a restart, so
-that WS answers with MIC away; it is renewed at half of its life, and when this server has another address.
+that WS answers with MIC away; it is renewed at half of its life, when this server has another address, and when its own
+certificate is of another CA. Which CA it is of is told by its signature: all CAs of a cluster have one name.
 """
 
 import ipaddress
@@ -82,22 +83,23 @@ class Certificate:
         pair = Pair(certificate, key)
         try:
             mine = certificates.public_pem(key) == _public(certificate)
-            good = mine and self._of_our_ca(certificate) and pair.holds(self._context.clock.wall())
+            good = mine and self._of_a_trusted_ca(certificate) and pair.holds(self._context.clock.wall())
             return pair if good and pair.covers(self.addresses) else None
         except (ValueError, x509.ExtensionNotFound, errors.TiercastError) as wrong:
             _LOG.warning("kept certificate cannot be used", reason=str(wrong))
             return None
 
-    def _of_our_ca(self, certificate: bytes) -> bool:
-        """It must be what contexts pin, also after this directory was copied."""
-        issuer = x509.load_pem_x509_certificate(self._home.identity.ca_pem)
-        return x509.load_pem_x509_certificate(certificate).issuer == issuer.subject
+    def _of_a_trusted_ca(self, certificate: bytes) -> bool:
+        """What contexts pin leads to it, also after this directory was copied. Raises what the library does."""
+        return any(certificates.is_of(certificate, root) for root in self._home.own.roots)
 
     def here(self) -> Pair | None:
-        """Issued on the spot, where this server holds the authority."""
+        """Issued on the spot, where this server holds the authority as it is now, and not as it was when MIC ran here."""
         try:
             held = authority.Authority.load(self._home.root)
         except errors.NotFoundError:
+            return None
+        if held.ca_pem.strip() != self._home.own.roots[-1].strip():
             return None
         key = certificates.new_key()
         wall, named = self._context.clock.wall(), [self._context.server, "localhost"]
@@ -131,7 +133,8 @@ class Certificate:
 
     def due(self, pair: Pair) -> bool:
         """Whether another one is wanted."""
-        return not pair.fresh(self._context.clock.wall()) or not pair.covers(self.addresses)
+        newest = certificates.is_of(pair.certificate, self._home.own.identity.ca_pem)
+        return not newest or not pair.fresh(self._context.clock.wall()) or not pair.covers(self.addresses)
 
 
 def accepted(context: role.Context) -> model.Document | None:

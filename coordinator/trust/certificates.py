@@ -157,6 +157,36 @@ def named(certificate: x509.Certificate) -> tuple[names.ClusterId, names.ServerI
     return names.ClusterId(cluster), names.ServerId(server_id)
 
 
+def authority_id(ca_pem: bytes) -> str:
+    """By which the certificates of a CA name it: all CAs of a cluster have one name, so the name says nothing.
+
+    Raises what the library does (`UNREADABLE`, `x509.ExtensionNotFound`).
+    """
+    found = x509.load_pem_x509_certificate(ca_pem).extensions
+    return found.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest.hex()
+
+
+def issuer_id(certificate: x509.Certificate) -> str:
+    """Which CA it says has issued it; empty where it says nothing. True of one whose chain was verified."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, *UNREADABLE):
+        return ""
+    return (found.key_identifier or b"").hex()
+
+
+def is_of(cert_pem: bytes, ca_pem: bytes) -> bool:
+    """Whether this very CA has signed it, whatever either is called. Raises what the library does (`UNREADABLE`)."""
+    try:
+        certificate = x509.load_pem_x509_certificate(cert_pem)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(ca_pem))
+    except exceptions.InvalidSignature:
+        return False
+    except ValueError:  # another name
+        return False
+    return True
+
+
 def belonging(key_pem: bytes, cert_pem: bytes, ca_pem: bytes) -> tuple[names.ClusterId, names.ServerId]:
     """Whom the three name together. Raises `DamagedError` where they do not belong to each other."""
     try:

@@ -14,3 +14,5 @@ class PeerIdentity(msgspec.Struct, frozen=True):
     """It may only receive signed objects, ack and renew."""
     key: str = ""
     """sha256 of its public key, hexadecimal, as its admission names it."""
+    issuer: str = ""
+    """Of which CA its certificate is, as `certificates.authority_id` names it."""

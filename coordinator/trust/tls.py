@@ -6,7 +6,7 @@ for time never ends an identity, revocation does. Whether an identity is revoked
 
 import os
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -83,12 +83,13 @@ def identified(der: bytes | None, cluster: names.ClusterId, wall_s: float) -> pe
         certificate = x509.load_der_x509_certificate(der)
         found_cluster, server_id = certificates.named(certificate)
         key = certificates.key_digest(certificate.public_key())
+        issuer = certificates.issuer_id(certificate)
     except certificates.UNREADABLE as wrong:
         raise errors.IdentityError("the peer's certificate cannot be read") from wrong
     if found_cluster != cluster:
         raise errors.IdentityError(f"the peer is of another cluster (got {found_cluster}, have {cluster})")
     expired = certificate.not_valid_after_utc.timestamp() < wall_s
-    return peers.PeerIdentity(server_id, found_cluster, expired, key)
+    return peers.PeerIdentity(server_id, found_cluster, expired, key, issuer)
 
 
 def identified_pem(pem: bytes, cluster: names.ClusterId, wall_s: float) -> peers.PeerIdentity:
@@ -106,20 +107,10 @@ def _hop_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= NO_CHECK_TIME
-    _trust(context, list(roots) or [identity.ca_pem])
+    for root in dict.fromkeys(list(roots) or [identity.ca_pem]):
+        context.load_verify_locations(cadata=root.decode("ascii"))
     _load(context, identity.cert_pem, identity.key_pem)
     return context
-
-
-def _trust(context: ssl.SSLContext, roots: Sequence[bytes]) -> None:
-    for root in dict.fromkeys(roots):
-        context.load_verify_locations(cadata=root.decode("ascii"))
-
-
-def refresh(context: ssl.SSLContext, identity: authority.Identity, roots: Iterable[bytes]) -> None:
-    """A context in use shows this identity from now on and trusts these roots too; none is taken away from it."""
-    _trust(context, list(roots))
-    _load(context, identity.cert_pem, identity.key_pem)
 
 
 def _load(context: ssl.SSLContext, cert_pem: bytes, key_pem: bytes) -> None:

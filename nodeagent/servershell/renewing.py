@@ -148,9 +148,9 @@ class Renewing:
         now = self._ground.clock.monotonic()
         self._driver.act(self._machine.takes((answer.trust, answer.admission), now))
         await anyio.to_thread.run_sync(self._keep, identity)
-        returned = own.expired
+        again = own.expired or old.ca_pem != identity.ca_pem
         own.renew(identity)
-        if returned:
+        if again:  # few rights, or soon none: everybody in their own time, before the old CA goes
             self._driver.act(self._machine.redial(now))
         self._asked_for = next(reversed(self._machine.content.trust.content.roots), b"")
         self._new_key = False

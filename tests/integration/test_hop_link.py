@@ -331,15 +331,20 @@ def test_a_peer_that_says_no_hello_loses_its_place(
 def test_a_full_listener_turns_new_ones_away_and_recovers(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours, links_max=2) as (server, parent):
-            raw = [socket.create_connection((ADDRESS, server.port)) for _ in range(2)]
-            await eventually(lambda: server.connections == 2)
+            children = [
+                await dial.dial(ADDRESS, server.port, of(ours, f"c{n}"), Recorder()) for n in range(2)
+            ]
+            await parent.until(lambda: len(parent.links) == 2)
+            for one in parent.links:
+                one.authenticated()
+            await eventually(lambda: server.unknown == 0)
             with pytest.raises(errors.UnreachableError):
                 await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
-            for one in raw:
-                one.close()
+            for one in children:
+                one.close("done")
             await eventually(lambda: server.connections == 0)
             await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
-            await parent.until(lambda: parent.links)
+            await parent.until(lambda: len(parent.links) == 3)
 
     run(main)
 

@@ -114,8 +114,8 @@ def test_nobody_but_a_member_is_heard_at_the_stores_port() -> None:
         own, port = authority.enrolled(held, ME, WALL), free_port()
         group = transport.Group(
             {ME: (ADDRESS, port), OTHER: (ADDRESS, free_port())},
-            tls.server_context(own),
-            tls.client_context(own),
+            lambda: tls.server_context(own),
+            lambda: tls.client_context(own),
             lambda der: tls.identified(der, cluster.CLUSTER, WALL).server_id,
         )
         one = transport.Transport(ME, cluster.CLUSTER, group, heard, clock.SystemRandom())

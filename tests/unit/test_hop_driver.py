@@ -48,6 +48,13 @@ class Own:
     def peer(self, _transport: object) -> peers.PeerIdentity:
         raise ValueError("damaged")
 
+    def counts(self, _peer: peers.PeerIdentity) -> bool:
+        return True
+
+    def watch(self, told: object) -> None: ...
+
+    def unwatch(self, told: object) -> None: ...
+
 
 def test_a_dial_that_breaks_in_an_unforeseen_way_has_failed() -> None:
     async def dial() -> list[object]:

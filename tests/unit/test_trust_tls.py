@@ -42,9 +42,19 @@ def test_both_ends_know_each_other_over_tls_1_3(ours: authority.Authority) -> No
     assert client.version() == "TLSv1.3"
     key = certificates.key_digest(x509.load_pem_x509_certificate(parent.cert_pem).public_key())
     assert tls.peer_identity(client, CLUSTER, NOW) == peers.PeerIdentity(
-        names.ServerId("p"), CLUSTER, expired=False, key=key
+        names.ServerId("p"), CLUSTER, False, key, certificates.authority_id(ours.ca_pem)
     )
     assert tls.peer_identity(server, CLUSTER, NOW).server_id == "c"
+
+
+def test_a_ca_of_the_same_name_is_another_one(ours: authority.Authority) -> None:
+    """After a rotation all of them have one name, and so has one that somebody made."""
+    later, foreign = ours.with_new_ca(NOW), authority.create_authority(CLUSTER, NOW)
+    web = authority.issue_https(later, certificates.public_pem(certificates.new_key()), ["10.0.0.1"], [], NOW)
+    assert certificates.is_of(web, later.ca_pem)
+    assert not certificates.is_of(web, ours.ca_pem)
+    assert not certificates.is_of(web, foreign.ca_pem)
+    assert len({certificates.authority_id(one.ca_pem) for one in (ours, later, foreign)}) == 3
 
 
 def test_an_expired_identity_is_let_in_and_shows(ours: authority.Authority) -> None:

@@ -3,6 +3,7 @@
 Law: a method without a row is unimplemented, and one with a row is not begun before its caller is known and allowed.
 """
 
+import functools
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from coordinator.host import logs
 from coordinator.propagation import objects
 from coordinator.store import port
 from coordinator.tiers import desk, mic, requests
-from coordinator.trust import tls
+from coordinator.trust import certificates, peers, tls
 
 TOKEN = "token"  # noqa: S105 the name of the metadata in which etcd's clients show it
 CERTIFICATE = "x509_pem_cert"
@@ -56,7 +57,7 @@ class Service:
 
     def __init__(self, served: mic.Mic) -> None:
         self._mic = served
-        self._peers: dict[bytes, names.ServerId] = {}
+        self._peers: dict[bytes, peers.PeerIdentity] = {}
 
     def handlers(self, rows: tuple[Row, ...]) -> tuple[Any, ...]:
         """One generic handler for each service."""
@@ -139,12 +140,22 @@ class Service:
         if pem not in self._peers:
             if len(self._peers) >= PEERS_KNOWN:
                 self._peers.clear()
-            self._peers[pem] = tls.identified_pem(pem, at.means.cluster, at.clock.wall()).server_id
-        content, server = at.past.content, self._peers[pem]
-        own = content.admissions.get(server)
+            self._peers[pem] = tls.identified_pem(pem, at.means.cluster, at.clock.wall())
+        content, shown = at.past.content, self._peers[pem]
+        server, own = shown.server_id, content.admissions.get(shown.server_id)
         known = own is not None and own.content.state is not objects.AdmissionState.EXPELLED
-        if not known or server in content.trust.content.revoked:
+        if own is None or not known or server in content.trust.content.revoked:
             raise errors.NotAllowedError(f"this machine does not belong here (server {server})")
+        if not own.content.names_key(shown.key):
+            raise errors.NotAllowedError(f"another key than the server's admission names (server {server})")
+        if shown.issuer not in _issuers(content.trust.content.roots):
+            raise errors.NotAllowedError(f"the certificate is of a CA that counts no more (server {server})")
+
+
+@functools.lru_cache(maxsize=4)
+def _issuers(roots: tuple[bytes, ...]) -> frozenset[str]:
+    """Every certificate was issued by this MIC or one before it, so there is none of a CA that it has not heard of."""
+    return frozenset(certificates.authority_id(root) for root in roots)
 
 
 PEERS_KNOWN = 4096

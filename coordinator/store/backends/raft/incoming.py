@@ -78,11 +78,19 @@ class Incoming(asyncio.BufferedProtocol):
         if not self._host.admit(self):
             self.abort()
             return
-        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        self.judge()
+
+    def judge(self) -> None:
+        """End it unless the certificate, as it was shown, is that of a member now."""
+        tls: ssl.SSLObject = self._transport.get_extra_info("ssl_object")
         try:
-            self._peer = self._host.identify(tls.getpeercert(binary_form=True))
+            peer = self._host.identify(tls.getpeercert(binary_form=True))
         except _STRANGE:
             self.abort()
+            return
+        if self._peer and peer != self._peer:
+            self.abort()
+        self._peer = peer
 
     def connection_lost(self, _problem: Exception | None) -> None:
         if self._timer is not None:

@@ -3,7 +3,8 @@
 Each member dials every other and sends on what it dialled; what it accepted it only reads. It decides nothing and may
 lose anything, but says when a link is new. Laws: a frame counts as from the member that the certificate names, and from
 no other; before that is known a peer costs a few KiB and a few seconds, after it one message and one fragment; a small
-message never waits behind more than a fragment of a large one.
+message never waits behind more than a fragment of a large one. Whoever is no member any more (revoked, of a CA or a key that
+counts no more) is one no longer than `LOOK_S`, however long its link has stood.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import msgspec
 
 from coordinator import effects, errors, limits, names
 from coordinator.store import commands
-from coordinator.store.backends.raft import incoming, messages
+from coordinator.store.backends.raft import accepting, incoming, messages
 
 PROTOCOL: Final = 1
 QUEUE_BYTES: Final = (
@@ -24,7 +25,8 @@ QUEUE_BYTES: Final = (
 )  # beyond it the link is cut: it lags more than it can catch up
 BACKOFF_MIN_S: Final = 0.05
 BACKOFF_MAX_S: Final = 0.5  # members are few, and a group waits for them
-CONNECTIONS: Final = 32  # accepted at once, strangers included
+CONNECTIONS: Final = 32  # of members; each has one, and another while it dials anew
+LOOK_S: Final = 2.0  # reading a handful of certificates takes a millisecond
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -42,12 +44,12 @@ class Group(msgspec.Struct, frozen=True):
 
     addresses: Mapping[str, tuple[str, int]]
     """Of every member, this one included: it listens there."""
-    server_context: ssl.SSLContext
-    """Must require a certificate of the peer."""
-    client_context: ssl.SSLContext
-    """Must verify the peer, and leave names to `identify` (`check_hostname` off)."""
+    server_context: Callable[[], ssl.SSLContext]
+    """For a handshake now; must require a certificate of the peer."""
+    client_context: Callable[[], ssl.SSLContext]
+    """Likewise; must verify the peer, and leave names to `identify` (`check_hostname` off)."""
     identify: Callable[[bytes], str]
-    """The member a certificate (DER) belongs to; raises IdentityError."""
+    """The member a certificate (DER) belongs to now; raises IdentityError. Asked again while a link stands."""
 
 
 class Events(Protocol):
@@ -88,7 +90,7 @@ class Transport:
         self._events = events
         self._random = random
         self._outgoing = {other: Outgoing() for other in group.addresses if other != member}
-        self._server: asyncio.Server | None = None
+        self._accepting: accepting.Accepting | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted: set[incoming.Incoming] = set()
         self._greetings: Counter[str] = Counter()
@@ -98,14 +100,11 @@ class Transport:
 
     async def start(self) -> None:
         """Listen and begin to dial; raises OSError where the address cannot be had."""
-        host, port = self._group.addresses[self._hello.member]
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: incoming.Incoming(self),
-            host,
-            port,
-            ssl=self._group.server_context,
-            ssl_handshake_timeout=limits.HELLO_S,
+        place = self._group.addresses[self._hello.member]
+        self._accepting = accepting.Accepting(
+            place, self._group.server_context, lambda: incoming.Incoming(self)
         )
+        self._spawn(self._keep_looking())
         for other, outgoing in self._outgoing.items():
             self._spawn(self._dial(other, outgoing))
 
@@ -130,14 +129,30 @@ class Transport:
         return outgoing is not None and outgoing.linked
 
     async def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._accepting is not None:
+            await self._accepting.close()
         for connection in tuple(self._accepted):
             connection.abort()
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_looking(self) -> None:
+        """Whether those at the other ends are still who they were let in as."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for connection in tuple(self._accepted):
+                connection.judge()
+            for other, outgoing in self._outgoing.items():
+                if outgoing.linked and not self._is_still(other, outgoing.certificate):
+                    outgoing.cut()
+
+    def _is_still(self, other: str, certificate: bytes | None) -> bool:
+        try:
+            return self.identify(certificate) == other
+        except errors.TiercastError:
+            return False
 
     def _spawn(self, act: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(act)
@@ -162,11 +177,12 @@ class Transport:
         host, port = self._group.addresses[other]
         async with asyncio.timeout(limits.DIAL_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(
-                host, port, ssl=self._group.client_context, server_hostname=""
+                host, port, ssl=self._group.client_context(), server_hostname=""
             )
         try:
             tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
-            if self.identify(tls.getpeercert(binary_form=True)) != other:
+            outgoing.certificate = tls.getpeercert(binary_form=True)
+            if self.identify(outgoing.certificate) != other:
                 raise errors.IdentityError(f"another member answers for {other}")
             writer.transport.set_write_buffer_limits(incoming.FRAGMENT_BYTES)
             _write(writer, incoming.LAST, _ENCODER.encode(self._hello))
@@ -226,6 +242,8 @@ class Outgoing:
         self._bytes = 0
         self._wake = asyncio.Event()
         self.linked = False
+        self.certificate: bytes | None = None
+        """Of whoever is there."""
 
     def open(self) -> None:
         self._small.clear()

@@ -1,0 +1,63 @@
+"""Connections of whoever has not shown yet who it is: a bounded room, from which the pushiest source has to give way. Pure.
+
+To turn the next one away while the room is full would let one stranger keep everybody out, by never finishing. Law: of at
+most `room` each is from one source; where one more comes, the oldest of the source that holds most goes, so a source that
+holds fewer than the others is never sent away for them.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
+
+IPV6_PREFIX = 64  # what one customer has at least
+
+
+class Crowd:
+    """Of one listener."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._tickets = 0
+        self._by_source: dict[str, OrderedDict[int, Callable[[], object]]] = {}
+        self._sources: dict[int, str] = {}
+        self.pushed_out = 0
+        """So many had to give way."""
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def enter(self, source: str, give_way: Callable[[], object]) -> int:
+        """A ticket; `give_way` is called at once where this one has to go, which has left by then."""
+        while len(self._sources) >= self._room:
+            self._push_out()
+        self._tickets += 1
+        self._sources[self._tickets] = source
+        self._by_source.setdefault(source, OrderedDict())[self._tickets] = give_way
+        return self._tickets
+
+    def leave(self, ticket: int) -> None:
+        """It is known by now, or has ended; a second time nothing."""
+        source = self._sources.pop(ticket, None)
+        if source is not None:
+            held = self._by_source[source]
+            del held[ticket]
+            if not held:
+                del self._by_source[source]
+
+    def _push_out(self) -> None:
+        most = max(self._by_source.values(), key=len)
+        ticket, give_way = next(iter(most.items()))
+        self.leave(ticket)
+        self.pushed_out += 1
+        give_way()
+
+
+def of_one(address: str) -> str:
+    """What counts as one source: an address, of IPv6 its network."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
