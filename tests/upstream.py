@@ -64,7 +64,9 @@ STATUS = requests.StatusView(
             {"converged": 1, "failed": 1, "pending": 1},
             (
                 server("n1", "north"),
-                server("n2", "north", "failed", level="accepted", reason="role web2 exited with 1"),
+                server(
+                    "n2", "north", "failed", level="accepted", since_s=42.0, reason="role web2 exited with 1"
+                ),
                 server(
                     "n3", "north", "pending", revision="r41", linked=False, since_s=11400.0, reason="no link"
                 ),
@@ -79,7 +81,7 @@ STATUS = requests.StatusView(
     coordinator="active",
 )
 DESCRIBED = requests.Described(
-    server=server("n2", "north", "failed", level="accepted", reason="role web2 exited with 1"),
+    server=server("n2", "north", "failed", level="accepted", since_s=42.0, reason="role web2 exited with 1"),
     address="10.2.0.12",
     boot=3,
     accepted="r42",

@@ -10,7 +10,7 @@ from coordinator.tiers import requests, requests_looking
 ACTIVE = names.Version(1, 42)
 N1 = requests.ServerView("n1", "north", "converged", "ready", "r42", True, "", None, roles=("web1", "web2"))
 N2 = requests.ServerView(
-    "n2", "north", "failed", "accepted", "r41", True, "role web2 exited with 1", None, roles=("web2",)
+    "n2", "north", "failed", "accepted", "r41", True, "role web2 exited with 1", 42.0, roles=("web2",)
 )
 SPARE = requests.ServerView("spare1", "", "parked", "none", "", True, "no revision names it", None)
 EVENTS = (

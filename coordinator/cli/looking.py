@@ -11,18 +11,19 @@ from coordinator.cli import (
     client,
     completing,
     exits,
+    glancing,
     options,
     printing,
     rollouts,
     session,
     waiting,
 )
+from coordinator.host import durations
 
 WATCH_S = 1.0
 WATCH_WAIT_S = 20.0  # the system answers as soon as there are news
 FOR_EVER_S = 10.0 * 365 * 86400  # of one who watches; Ctrl-C ends it
-AWAY = frozenset({"pending", "unknown"})
-SERVER_HEAD = ("SERVER", "SITE", "SYNC", "LEVEL", "REVISION", "LINK", "REASON")
+SERVER_HEAD = ("SERVER", "SITE", "SYNC", "FOR", "LEVEL", "REVISION", "LINK", "REASON")
 SITE = click.option(
     "--site",
     default="",
@@ -120,6 +121,8 @@ def _watch(
             else:
                 view = answer.as_(answers.StatusView)
                 if view.index != index or answer.as_of:
+                    if index >= 0 and wanted[0] in {"table", "wide", "tree"}:
+                        shown.say("")
                     _print_status(shown, answer, view, wanted)
                     index = view.index
             shown.sleep(WATCH_S)
@@ -139,10 +142,10 @@ def _print_status(
     elif form == "tree":
         shown.say_coloured(list(_tree(shown, view)))
     else:
-        shown.say_coloured(
-            [_headline(shown, view), *_sites(shown, view), *(_servers(shown, view) if details else ())]
-        )
-        shown.say_coloured([session.clean(line) for line in _remarks(view)])
+        every = form == "wide"
+        named = _servers(shown, view) if details else _waited(shown, view)
+        quiet = [session.clean(line) for line in glancing.remarks(view, every=every)]
+        shown.say_coloured([_headline(shown, view), *_sites(shown, view, every=every), *named, *quiet])
 
 
 def plain_headline(view: answers.StatusView) -> str:
@@ -160,24 +163,17 @@ def _headline(shown: session.Session, view: answers.StatusView) -> str:
     return line if view.coordinator == "active" else f"{line}  coordinator: {view.coordinator}"
 
 
-def _away(site: answers.SiteView) -> bool:
-    return bool(site.counts) and set(site.counts) <= AWAY
+def _sites(shown: session.Session, view: answers.StatusView, *, every: bool) -> list[str]:
+    rows = glancing.site_rows(view, every=every)
+    return printing.painted(shown, printing.table(glancing.SITE_HEAD, rows), 1) if rows else []
 
 
-def _site_rows(view: answers.StatusView) -> Iterator[tuple[str, str, str, str]]:
-    for site in view.sites:
-        if _away(site):
-            continue
-        others = ", ".join(f"{number} {sync}" for sync, number in site.counts.items() if sync != "converged")
-        ready, total = site.counts.get("converged", 0), sum(site.counts.values())
-        yield site.site, site.sync, f"{ready} of {total}", others
-
-
-def _sites(shown: session.Session, view: answers.StatusView) -> list[str]:
-    rows = list(_site_rows(view))
-    return (
-        printing.painted(shown, printing.table(("SITE", "SYNC", "READY", "OTHERS"), rows), 1) if rows else []
-    )
+def _waited(shown: session.Session, view: answers.StatusView) -> list[str]:
+    """Who is not there yet, for how long, and why."""
+    rows = glancing.server_rows(view)
+    named = printing.painted(shown, printing.table(glancing.SERVER_HEAD, rows), 2) if rows else []
+    more = glancing.unnamed(view)
+    return ["", *named, *([more] if more else [])] if named or more else []
 
 
 def _servers(shown: session.Session, view: answers.StatusView) -> list[str]:
@@ -185,33 +181,15 @@ def _servers(shown: session.Session, view: answers.StatusView) -> list[str]:
     return ["", *printing.painted(shown, printing.table(SERVER_HEAD, rows), 2)] if rows else []
 
 
+def _link(one: answers.ServerView) -> str:
+    return "up" if one.linked else f"none {printing.since(one.since_s)}".rstrip()
+
+
 def server_row(one: answers.ServerView) -> tuple[str, ...]:
-    link = "up" if one.linked else printing.since(one.since_s) or "none"
     reason = f"{one.reason} (id {one.id})" if one.id else one.reason
-    return one.server, one.site, one.sync, one.level, one.revision, link, reason
-
-
-def _remarks(view: answers.StatusView) -> Iterator[str]:
-    """What wants attention, then what is merely away, each in one quiet line."""
-    if view.rollout is not None:
-        yield from (rollouts.blocker(one) for one in view.rollout.blocking[: rollouts.NAMED])
-        if (more := len(view.rollout.blocking) - rollouts.NAMED) > 0:
-            yield f"and {more} more: tiercast status --not-converged"
-    away = [
-        f"{site.site} ({printing.count(sum(site.counts.values()), 'server')})"
-        for site in view.sites
-        if _away(site)
-    ]
-    if away:
-        yield f"away: {', '.join(away)}"
-    if view.left_out:
-        yield f"and {printing.count(view.left_out, 'server')} more by name: tiercast servers"
-    if view.parked:
-        yield f"parked: {', '.join(one.server for one in view.parked)}"
-    if view.expelled_count:
-        more = view.expelled_count - len(view.expelled)
-        told = ", ".join(one.server for one in view.expelled) + (f" and {more} before" if more else "")
-        yield f"expelled: {told}"
+    span = "" if one.since_s is None else durations.written(one.since_s)
+    link = "up" if one.linked else "none"
+    return one.server, one.site, one.sync, span, one.level, one.revision, link, reason
 
 
 def _tree(shown: session.Session, view: answers.StatusView) -> Iterator[str]:
@@ -226,9 +204,9 @@ def _tree(shown: session.Session, view: answers.StatusView) -> Iterator[str]:
 def _branch(shown: session.Session, servers: Sequence[answers.ServerView], before: str) -> Iterator[str]:
     for index, one in enumerate(servers):
         last = index == len(servers) - 1
-        told = [one.server, shown.coloured(one.sync), one.revision, one.level, one.reason]
-        if not one.linked:
-            told.append(printing.since(one.since_s))
+        level = "" if one.level == "none" else one.level
+        told = [one.server, shown.coloured(one.sync), one.revision, level, one.reason]
+        told.append(printing.since(one.since_s))
         line = "  ".join(part if part.startswith("\x1b") else session.clean(part) for part in told if part)
         yield f"{before}{'└─' if last else '├─'} {line}"
         for number, role in enumerate(one.roles):
@@ -255,12 +233,11 @@ def describe(name: str, form: str) -> int:
 
 def _described(shown: session.Session, view: answers.Described) -> Iterator[str]:
     one = view.server
-    link = "up" if one.linked else printing.since(one.since_s) or "none"
     facts = {
         "site": one.site or "-",
         "address": view.address or "-",
         "revision": f"{one.revision or '-'} ({one.level or 'nothing yet'}), accepted {view.accepted or '-'}",
-        "link": link,
+        "link": _link(one),
         "parent": view.parent or "-",
         "boot": str(view.boot),
     }
@@ -270,14 +247,22 @@ def _described(shown: session.Session, view: answers.Described) -> Iterator[str]
     yield from (f"  {name + ':':<10}{session.clean(value)}" for name, value in facts.items())
     if view.reason:
         yield f"  it cannot be asked: {session.clean(view.reason)}"
-    rows = [_role_row(node, role) for node in view.nodes for role in node.roles]
-    if rows:
-        head = ("NODE", "STATE", "PID", "RESTARTS", "ROLE", "TYPE", "HEALTH", "LEVEL", "REVISION", "DETAIL")
+    if view.nodes:
         yield ""
-        yield from printing.painted(shown, printing.table(head, rows), 6)
+        yield from _roles(shown, view.nodes)
 
 
-def _role_row(node: answers.NodeView, role: answers.RoleView) -> tuple[str, ...]:
-    pid = str(node.pid) if node.pid else ""
-    own = (node.node, node.state, pid, str(node.restarts))
-    return (*own, role.role, role.type, role.health, role.level, role.revision, role.detail)
+def _roles(shown: session.Session, nodes: Sequence[answers.NodeView]) -> Iterator[str]:
+    """Each node, and below it its roles, as narrow as they are."""
+    rows = [_role_row(role) for node in nodes for role in node.roles]
+    head = ("ROLE", "TYPE", "HEALTH", "LEVEL", "REVISION", "DETAIL")
+    lines = iter(printing.painted(shown, printing.table(head, rows), 2))
+    yield f"  {next(lines)}"
+    for node in nodes:
+        told = [node.state, f"pid {node.pid}" if node.pid else "", printing.count(node.restarts, "restart")]
+        yield f"{session.clean(node.node)}  {session.clean(', '.join(part for part in told if part))}"
+        yield from (f"  {next(lines)}" for _ in node.roles)
+
+
+def _role_row(role: answers.RoleView) -> tuple[str, ...]:
+    return role.role, role.type, role.health, role.level, role.revision, role.detail

@@ -29,7 +29,8 @@ def history(limit: int, before: int | None, form: str, *, drafts: bool) -> int:
         shown.say("\n".join(str(one.version.revision) for one in view.revisions))
     else:
         rows = [_revision_row(one, wide=form == "wide") for one in view.revisions]
-        head = ("REVISION", "STATE", "ISSUED", "AUTHOR", "DIGEST", "SIZE", "MESSAGE")
+        size = ("SIZE",) if form == "wide" else ()
+        head = ("REVISION", "STATE", "OUTCOME", "ISSUED", "AUTHOR", "DIGEST", *size, "MESSAGE")
         shown.say_coloured(printing.painted(shown, printing.table(head, rows), 1))
         if view.next:
             shown.tell(f"more: tiercast history --before {view.next}")
@@ -65,10 +66,9 @@ def _drafts(shown: session.Session, form: str) -> int:
 
 def _revision_row(one: answers.RevisionView, *, wide: bool) -> tuple[str, ...]:
     digest = one.digest if wide else printing.short(one.digest)
+    size = (printing.size(one.size_bytes),) if wide else ()
     issued = printing.moment(one.issued)
-    return (
-        str(one.version), one.state, issued, one.author, digest, printing.size(one.size_bytes), one.message,
-    )  # fmt: skip
+    return (str(one.version), one.state, one.outcome, issued, one.author, digest, *size, one.message)
 
 
 @click.command()
@@ -125,6 +125,7 @@ def _revision(shown: session.Session, one: answers.RevisionView) -> list[str]:
     facts = {
         "digest": one.digest,
         "size": printing.size(one.size_bytes),
+        "outcome": one.outcome or "-",
         "issued": printing.moment(one.issued),
         "author": one.author,
         "message": one.message or "-",

@@ -11,18 +11,21 @@ NAMED = 5  # servers in one line; the rest is a number
 def progress(view: answers.RolloutView, elapsed_s: float) -> str:
     """`12.3 s  running: ready 4 of reachable 5 of asked 6; waiting for n2 (north): applying, ...`."""
     line = f"{durations.written(elapsed_s)}  {view.state}: {numbers(view)}"
-    if not view.blocking:
+    waited = view.blocking or view.absent
+    if not waited or view.state == "converged":
         return line
-    first = view.blocking[0]
-    more = f", and {len(view.blocking) - 1} more" if len(view.blocking) > 1 else ""
-    return f"{line}; waiting for {blocker(first)}{more}"
+    more = f", and {len(waited) - 1} more" if len(waited) > 1 else ""
+    told = f"waiting for {blocker(waited[0])}" if view.blocking else f"absent: {absentee(waited[0])}"
+    return f"{line}; {told}{more}"
 
 
 def glance(view: answers.RolloutView, elapsed_s: float) -> str:
     """The same for one line of a terminal: whoever blocks, and why, before it is cut off."""
     line = f"{durations.written(elapsed_s)}  {view.ready} of {view.reachable} ready"
     if not view.blocking:
-        return f"{line}, {view.state}"
+        gone = view.absent if view.state != "converged" else ()
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        return f"{line}, {view.state}" + (f"; {gone[0].server} ({gone[0].site}){more} absent" if gone else "")
     first = view.blocking[0]
     more = f" (and {len(view.blocking) - 1} more)" if len(view.blocking) > 1 else ""
     return f"{line}; {first.server} ({first.site}){more}: {first.sync}{first.reason and f', {first.reason}'}"
