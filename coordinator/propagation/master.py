@@ -21,6 +21,7 @@ from coordinator.propagation import (
     mirror,
     objects,
     publisher,
+    sightings,
 )
 from coordinator.trust import signing
 
@@ -83,6 +84,7 @@ class Master:
         """Servers that speak under numbers used up (lost or restored disks), and the boot counter they must pass."""
         self._raising: dict[int, names.ServerId] = {}
         self._raises = 0
+        self.sightings = sightings.Sightings()
         self._keyring = signing.Keyring(cluster, served.content.trust.content)
 
     def _gate(self, peer: names.ServerId, hello: messages.Hello, proof: events.Proof) -> gates.Verdict:
@@ -109,7 +111,10 @@ class Master:
         self.publisher.freshen(raw)
 
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
+        moved = content.admissions is not self.served.content.admissions
         """Inputs of the children's links, and time."""
+        if moved:
+            self.sightings.keep(server for server in content.admissions if self._is_parked(server))
         outputs: list[Output] = []
         match event:
             case events.Heard(link, messages.Ask() as ask) if self._barred(link, ask):
@@ -168,7 +173,9 @@ class Master:
 
     def _way(self, server: names.ServerId) -> names.LinkId | None:
         facts = self.convergence.facts.get(server)
-        return next(reversed(facts.links), None) if facts is not None and facts.links else None
+        if facts is not None and facts.links:
+            return next(reversed(facts.links))
+        return self.sightings.way(server)
 
     def _through(self, inner: tuple[_Inner, ...], now: float) -> tuple[Output, ...]:
         outputs: list[Output] = []
@@ -206,6 +213,7 @@ class Master:
             outputs += self._noted(row)
         return outputs
 
+                    self.sightings.link_down(child.link)
     def _believed(self, rows: Iterable[messages.Row], site: names.SiteName) -> list[messages.Row]:
         """Its own site's servers; of others only that a link has ended (a server that was parked meanwhile)."""
         believed: list[messages.Row] = []
@@ -224,6 +232,8 @@ class Master:
         out = admission.content.state is objects.AdmissionState.EXPELLED
         return None if out else admission.content.site
 
+        parked = [row for row in rollup.rows if self._is_parked(row.server)]
+        self.sightings.rows(link, parked, full=rollup.full)
     def _told(self, link: names.LinkId, row: messages.Row, now: float) -> tuple[Output, ...]:
         self.convergence.row(link, row, now)
         return self._noted(row)
@@ -248,6 +258,12 @@ class Master:
         self.publisher.remember(server, epoch)
         if linked:  # what a relay remembers of a link that has ended says nothing of today
             self._deaf.pop(server, None)
+
+    def _is_parked(self, server: names.ServerId) -> bool:
+        """And counts."""
+        admission = self.served.content.admissions.get(server)
+        parked = admission is not None and admission.content.state is objects.AdmissionState.PARKED
+        return parked and server not in self._keyring.revoked
 
     def _raise_boots(self, now: float) -> tuple[Output, ...]:
         """Ask them to raise their counters; its IC cannot know what it said at another site, or before the IC began."""

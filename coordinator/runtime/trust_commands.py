@@ -66,10 +66,21 @@ def _show(found: "rotating.Progress") -> None:
     if not found.waiting:
         click.echo("everybody has taken the newest; the old ones go within seconds")
         return
-    named = ", ".join(found.waits_for)
+    named = ", ".join(one.name for one in found.waits_for)
     more = f" and {found.waiting - len(found.waits_for)} more" if found.waiting > len(found.waits_for) else ""
     click.echo(f"waits for     {named}{more}")
-    click.echo(
-        "old ones stay trusted until then; a server that never comes back: tiercast server expel NAME",
-        err=True,
-    )
+    for one in found.waits_for:
+        click.echo(f"  {one.name}: {_why(one)}")
+    click.echo("the old ones stay trusted until then, and everybody works on", err=True)
+
+
+def _why(one: "rotating.Waited") -> str:
+    """Where it is, and what to do."""
+    if one.link:
+        return f"{'parked, ' if one.parked else ''}{one.link}; it has been told, and takes the new ones by itself"
+    if one.parked:
+        return (
+            f"parked, no link; start it, or take it out: `tiercast server leave` on it, or `tiercast server expel "
+            f"{one.server_id}`"
+        )
+    return f"no link; it takes the new ones when it is back, or take it out for ever: `tiercast server expel {one.name}`"

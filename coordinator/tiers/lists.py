@@ -14,7 +14,7 @@ import msgspec
 
 from coordinator import names
 from coordinator.propagation import convergence, messages
-from coordinator.tiers import desk, layout, requests, requests_looking, sight, views
+from coordinator.tiers import desk, layout, parking, requests, requests_looking, sight, views
 
 PAGE = 1_000
 READY = "ready"
@@ -62,7 +62,7 @@ async def servers(
         if seen is None or one.site in seen
     ]
     if not asked.site and not asked.not_converged and seen is None:
-        found += [(f"{LAST}/{one.server}", one) for one in views.parked_views(at)]
+        found += [(f"{LAST}/{one.server}", one) for one in parking.views(at)]
     found.sort(key=_first)
     page, following = _page(found, _first, asked.after, asked.limit)
     shown = tuple(

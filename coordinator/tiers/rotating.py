@@ -15,7 +15,7 @@ from coordinator import errors, names
 from coordinator.host import logs
 from coordinator.propagation import mirror, objects
 from coordinator.store import commands
-from coordinator.tiers import asking, desk, keys, revoking
+from coordinator.tiers import asking, desk, keys, parking, revoking
 from coordinator.trust import authority, certificates, sealing, signing
 
 AT_ONCE = 1000  # objects signed anew in one transaction
@@ -25,6 +25,16 @@ NAMED = 20  # servers told by name that are waited for
 _LOG = logs.Log("mic")
 
 
+class Waited(msgspec.Struct, frozen=True):
+    """A server that has not taken the newest yet."""
+
+    name: str
+    server_id: names.ServerId
+    parked: bool
+    link: str
+    """Where that ends, for people; empty where it has none."""
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How far rotations are."""
 
@@ -32,9 +42,10 @@ class Progress(msgspec.Struct, frozen=True):
     """CAs that are trusted."""
     keys: int
     """Signing keys that are trusted."""
-    waits_for: tuple[str, ...]
-    """Servers that have not taken the newest; at most `NAMED`."""
+    waits_for: tuple[Waited, ...]
+    """Who has not taken the newest, by name; at most `NAMED`."""
     waiting: int
+    """So many have not."""
 
 
 Publics = Mapping[names.ServerId, bytes]
@@ -197,18 +208,23 @@ def _old(at: desk.Desk, raw: bytes) -> bool:
 def progress(at: desk.Desk) -> Progress:
     """What is in use, and who has not taken the newest."""
     body = at.past.content.trust.content
-    missing = sorted(one.name for one in asking.by_name(at.past.content).values() if not _has_taken(at, one))
     active = len(body.keys) - len(body.retired)
     under_way = len(body.roots) > 1 or active > 1
-    waits = tuple(missing) if under_way else ()
-    return Progress(len(body.roots), active, waits[:NAMED], len(waits))
+    live = sorted(asking.by_name(at.past.content).values(), key=lambda one: one.name) if under_way else []
+    missing = [one for one in live if not _has_taken(at, one)]
+    named = tuple(_waited(at, one) for one in missing[:NAMED])
+    return Progress(len(body.roots), active, named, len(missing))
+
+
+def _waited(at: desk.Desk, seat: objects.Admission) -> Waited:
+    parked = seat.state is objects.AdmissionState.PARKED
+    return Waited(seat.name, seat.server_id, parked, parking.place(at, seat.server_id))
 
 
 def _has_taken(at: desk.Desk, seat: objects.Admission) -> bool:
     """Whether this server has said that it holds everything as it is now, and a certificate of the newest CA."""
     content = at.past.content
-    facts = at.master.convergence.facts.get(seat.server_id)
-    ack = None if facts is None else facts.ack
+    ack = parking.ack(at, seat.server_id)
     if ack is None:
         return False
     placed = seat.state is objects.AdmissionState.PLACED

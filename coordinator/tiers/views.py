@@ -12,7 +12,7 @@ import msgspec
 from coordinator import errors, names
 from coordinator.config import expansion, findings, topology
 from coordinator.propagation import convergence, objects
-from coordinator.tiers import asking, desk, entries, requests, rolling, waiting
+from coordinator.tiers import asking, desk, entries, parking, requests, rolling, waiting
 
 NAMED = 50  # blocking and absent servers told in one answer
 EXPELLED_SHOWN = 20
@@ -164,7 +164,7 @@ async def status(
     held = past.rollouts.get(past.rollout)
     room = _Room(DETAILED if asked.details or asked.not_converged else 0)
     shown = tuple(_site(at, names.SiteName(site), sites, (asked, room)) for site in wanted)
-    parked = () if asked.site or only is not None else parked_views(at)
+    parked = () if asked.site or only is not None else parking.views(at)
     expelled = () if asked.site or only is not None else _expelled(at)
     return requests.StatusView(
         version=past.version,
@@ -221,29 +221,6 @@ def good(at: desk.Desk, server: names.ServerId) -> bool:
     """It runs what it should, and nothing is remarked of its identity."""
     picture = at.master.convergence
     return picture.facts[server].sync is convergence.Sync.CONVERGED and not picture.remark(server)
-
-
-def parked_views(at: desk.Desk) -> tuple[requests.ServerView, ...]:
-    """Enrolled servers that no revision names, by name."""
-    asked = at.master.convergence.asked
-    parked = [
-        one.content
-        for server, one in at.past.content.admissions.items()
-        if server not in asked and one.content.state is not objects.AdmissionState.EXPELLED
-    ]
-    return tuple(_parked(at, one) for one in sorted(parked, key=lambda one: one.name))
-
-
-def _parked(at: desk.Desk, admission: objects.Admission) -> requests.ServerView:
-    facts = at.master.convergence.facts.get(admission.server_id)
-    linked = facts is not None and bool(facts.links)
-    word = str(convergence.Sync.PARKED)
-    why = "it waits for a name" if asking.is_unnamed(admission.name) else "no revision names it"
-    if facts is not None and (remark := at.master.convergence.remark(admission.server_id)):
-        why = f"{remark}; {why}"
-    return requests.ServerView(
-        admission.name, "", word, "none", "", linked, why, None, id=admission.server_id
-    )
 
 
 def _expelled(at: desk.Desk) -> tuple[objects.Admission, ...]:
@@ -320,7 +297,7 @@ def _find(at: desk.Desk, name: names.ServerName) -> tuple[requests.ServerView, n
     admission = asking.by_name(at.past.content).get(name)
     if admission is None:
         raise errors.NotFoundError(f"there is no server {name[:64]}", hint=_near(at, name[:64]))
-    return _parked(at, admission), admission.server_id
+    return parking.view(at, admission), admission.server_id
 
 
 def _address(at: desk.Desk, name: names.ServerName) -> str:

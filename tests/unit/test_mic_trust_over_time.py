@@ -174,7 +174,7 @@ async def test_old_keys_are_trusted_until_everybody_has_said_that_it_can_do_with
         assert {signing.opened(raw).key for raw in raws} == {at.signer.key_id}
         assert rotating.progress(at).waiting == 2
         says(served, tree, micworld.FIRST, 1)
-        assert rotating.progress(at).waits_for == ("n1",)
+        assert [one.name for one in rotating.progress(at).waits_for] == ["n1"]
         assert not await rotating.retire(at)
         says(served, tree, server, 1)
         assert await rotating.retire(at)
