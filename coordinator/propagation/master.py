@@ -75,6 +75,7 @@ class Master:
         self.served = served
         self.shelf = shelf
         self.convergence = convergence.Convergence()
+        self.sightings = sightings.Sightings()
         self.asks = asks.Asks()
         self.publisher = publisher.Publisher(cluster, server_id, served.content, shelf, self._gate)
         self._cluster = cluster
@@ -84,7 +85,6 @@ class Master:
         """Servers that speak under numbers used up (lost or restored disks), and the boot counter they must pass."""
         self._raising: dict[int, names.ServerId] = {}
         self._raises = 0
-        self.sightings = sightings.Sightings()
         self._keyring = signing.Keyring(cluster, served.content.trust.content)
 
     def _gate(self, peer: names.ServerId, hello: messages.Hello, proof: events.Proof) -> gates.Verdict:
@@ -102,7 +102,10 @@ class Master:
         content = served.content
         if content.trust.raw != self.served.content.trust.raw:
             self._keyring = signing.Keyring(self._cluster, content.trust.content)
+        moved = content.admissions is not self.served.content.admissions
         self.served = served
+        if moved:
+            self.sightings.keep(server for server in content.admissions if self._is_parked(server))
         self.convergence.activate(served.rollout, content.version, content.digest, served.asked, now)
         return self._through(self.publisher.publish(content), now)
 
@@ -111,10 +114,7 @@ class Master:
         self.publisher.freshen(raw)
 
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
-        moved = content.admissions is not self.served.content.admissions
         """Inputs of the children's links, and time."""
-        if moved:
-            self.sightings.keep(server for server in content.admissions if self._is_parked(server))
         outputs: list[Output] = []
         match event:
             case events.Heard(link, messages.Ask() as ask) if self._barred(link, ask):
@@ -188,6 +188,7 @@ class Master:
                         outputs += self._told(link, row, now)
                 case publisher.ChildDown(child):
                     self.convergence.link_down(child.link, now)
+                    self.sightings.link_down(child.link)
                 case publisher.ChildRollup(link, rollup):
                     outputs += self._rolled(link, rollup, now)
                 case publisher.UpwardOffer(link, offer):
@@ -206,6 +207,8 @@ class Master:
         site = topology.site_of_ic(self.served.expanded, child.admit.server)
         if site is None:
             return []
+        parked = [row for row in rollup.rows if self._is_parked(row.server)]
+        self.sightings.rows(link, parked, full=rollup.full)
         rows = self._believed(rollup.rows, site)
         self.convergence.rows(link, rollup.full, rows, now)
         outputs: list[Output] = []
@@ -213,7 +216,6 @@ class Master:
             outputs += self._noted(row)
         return outputs
 
-                    self.sightings.link_down(child.link)
     def _believed(self, rows: Iterable[messages.Row], site: names.SiteName) -> list[messages.Row]:
         """Its own site's servers; of others only that a link has ended (a server that was parked meanwhile)."""
         believed: list[messages.Row] = []
@@ -232,8 +234,12 @@ class Master:
         out = admission.content.state is objects.AdmissionState.EXPELLED
         return None if out else admission.content.site
 
-        parked = [row for row in rollup.rows if self._is_parked(row.server)]
-        self.sightings.rows(link, parked, full=rollup.full)
+    def _is_parked(self, server: names.ServerId) -> bool:
+        """And counts."""
+        admission = self.served.content.admissions.get(server)
+        parked = admission is not None and admission.content.state is objects.AdmissionState.PARKED
+        return parked and server not in self._keyring.revoked
+
     def _told(self, link: names.LinkId, row: messages.Row, now: float) -> tuple[Output, ...]:
         self.convergence.row(link, row, now)
         return self._noted(row)
@@ -258,12 +264,6 @@ class Master:
         self.publisher.remember(server, epoch)
         if linked:  # what a relay remembers of a link that has ended says nothing of today
             self._deaf.pop(server, None)
-
-    def _is_parked(self, server: names.ServerId) -> bool:
-        """And counts."""
-        admission = self.served.content.admissions.get(server)
-        parked = admission is not None and admission.content.state is objects.AdmissionState.PARKED
-        return parked and server not in self._keyring.revoked
 
     def _raise_boots(self, now: float) -> tuple[Output, ...]:
         """Ask them to raise their counters; its IC cannot know what it said at another site, or before the IC began."""
