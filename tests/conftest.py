@@ -9,6 +9,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 from collections.abc import Generator
 
 import hypothesis
@@ -95,6 +96,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # a shell does that to what it runs in the background
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # and whatever a test starts would inherit it
     if config.option.seed is None:
         config.option.seed = CI_SEED if IN_CI else secrets.randbelow(2**32)
     config.pluginmanager.register(SuiteTable())

@@ -9,7 +9,7 @@ import anyio
 from coordinator import effects
 from nodeagent.supervision import leftovers, procfs
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 async def eventually(condition: Callable[[], object], what: str = "") -> None:

@@ -206,7 +206,7 @@ async def raw(client: aiohttp.ClientSession, head: str, body: bytes = b"") -> by
     got = b""
     async with stream:
         await stream.send(head.replace("\n", "\r\n").encode() + body)
-        with anyio.move_on_after(5), contextlib.suppress(anyio.EndOfStream):
+        with anyio.move_on_after(30), contextlib.suppress(anyio.EndOfStream):
             while b"\r\n\r\n" not in got or b"request_id" not in got:
                 got += await stream.receive()
     return got
@@ -310,7 +310,7 @@ class Waiting:
         return "", msgspec.json.encode(upstream.rollout())
 
     async def until(self, count: int) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while self.under_way != count:
                 await anyio.sleep(0.01)
 

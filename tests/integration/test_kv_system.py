@@ -123,7 +123,8 @@ class Watching:
 
     def end(self) -> str:
         self.process.send_signal(signal.SIGINT)
-        self._reader.join(20)
+        self.process.wait(towns.WAIT_S)
+        self._reader.join()
         with self.process:  # which closes its pipes
             assert self.process.stderr is not None
             talk = self.process.stderr.read()

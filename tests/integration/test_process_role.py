@@ -24,8 +24,8 @@ path = pathlib.Path(sys.argv[2])
 def show(*_):
     print("pid", os.getpid(), "config", path.read_text(), flush=True)
 signal.signal(signal.SIGHUP, show)
+show()  # before it is ready, for a test reads what it said then
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-show()
 while True:
     listener.accept()[0].close()
 """
@@ -209,7 +209,7 @@ async def test_leftovers_of_a_killed_node_are_ended_before_anything_is_started(
         async with nodes.Node(tmp_path).life() as node:
             node.take(service(port, "fresh"))
             await node.reaches("ready")
-            assert left.wait(timeout=10) == -9
+            assert left.wait(timeout=processes.WAIT_S) == -9
     finally:
         left.kill()
         left.wait()
@@ -305,8 +305,8 @@ def test_a_role_that_breaks_is_reported_and_hurts_no_neighbour(tmp_path: pathlib
             await processes.eventually(
                 lambda: any(ack.code == "exception" and where in ack.detail for ack in node.acks)
             )
+            await processes.eventually(lambda: node.acks[-1].roles[0].level.word == "ready")
             assert await nodes.asked(port) == "hello from g1 revision 2"
-            assert node.acks[-1].roles[0].level.word == "ready"
 
     anyio.run(story)
 

@@ -17,7 +17,7 @@ from tests.integration import test_servershell
 
 pytestmark = pytest.mark.integration
 NODE = names.NodeName("hello1")
-PATIENCE_S = 5.0
+PATIENCE_S = 20.0
 
 
 class Launcher:
