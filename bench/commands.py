@@ -10,6 +10,7 @@ COMMANDS = {
     "compare": "bench.compare:compare",
     "convergence": "bench.convergence:convergence",
     "documents": "bench.documents:documents",
+    "growth": "bench.growth:growth",
     "herd": "bench.links:herd",
     "idle": "bench.links:idle",
     "api": "bench.api.command:api",

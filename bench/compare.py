@@ -7,7 +7,7 @@ from typing import IO
 import click
 import msgspec
 
-from bench import measures
+from bench import measures, saved
 from coordinator import errors
 from coordinator.cli import printing
 
@@ -16,20 +16,20 @@ HEAD = ("case", "figure", "was", "is", "ratio", "verdict")
 
 
 @click.command()
-@click.argument("saved", type=click.File("r"))
+@click.argument("saved_file", metavar="SAVED", type=click.File("r"))
 @click.argument("new", type=click.File("r"), default="-")
 @click.option(
     "--margin", type=click.FloatRange(0.0, 10.0), default=0.3, show_default=True, help="That is no worse yet."
 )
-def compare(saved: IO[str], new: IO[str], margin: float) -> int:
+def compare(saved_file: IO[str], new: IO[str], margin: float) -> int:
     """Compare NEW (or stdin) with a SAVED result: exit status 1 where a figure is worse by more than the margin.
 
     Of figures that come from a machine under load only CPU and bytes are judged.
     """
-    try:
-        was, now = ({one.key: one for one in measures.read(given)} for given in (saved, new))
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
-        raise errors.UsageError(f"not a file of results ({wrong})", hint="make one with -o json") from wrong
+    before, after = _read(saved_file, "the saved one"), _read(new, "the new one")
+    for words in (*before.partial, *after.partial):
+        sys.stderr.write(f"{words}; what it has is compared\n")
+    was, now = _by_key(before), _by_key(after)
     shared = [key for key in was if key in now]
     if not shared:
         raise errors.UsageError(
@@ -41,6 +41,20 @@ def compare(saved: IO[str], new: IO[str], margin: float) -> int:
     worse = sum(row[-1] == "worse" for row in judged)
     sys.stderr.write(f"{worse} of {len(judged)} figures worse by more than {margin:.0%}\n")
     return WORSE if worse else 0
+
+
+def _read(given: IO[str], name: str) -> saved.Saved:
+    """Raises `UsageError`."""
+    try:
+        return saved.of(given, name)
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise errors.UsageError(
+            f"not a file of results ({name}: {wrong})", hint="make one with -o json"
+        ) from wrong
+
+
+def _by_key(found: saved.Saved) -> dict[tuple[str, str, str], measures.Measure]:
+    return {one.key: one for one in measures.comparable(found.figures, found.revisions)}
 
 
 def _judged(was: measures.Measure, now: measures.Measure, margin: float) -> Sequence[str]:

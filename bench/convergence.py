@@ -9,18 +9,18 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from bench import measures
+from bench import measures, showing
 from bench.demo import engine, footing, observe, place, show, steps, story, world
 from bench.propagation import load, stand
 from coordinator.cli import printing
 
 BEFORE_S = 1.0  # in which others are looked at: later the tree's own work hides theirs
-HEAD = ("case", "figure", "value", "machine")
+FIGURES = ("p50_ms", "p99_ms")
 _GREETING = "greeting: "
 
 
@@ -38,7 +38,12 @@ class _Progress(show.Show):
 def convergence(form: str, revisions: int, faults: bool) -> int:
     """Apply revisions to a real tree of six servers; p50 and p99 until everything runs them."""
     footing.check(engine.Kind.RAFT)
-    found: list[measures.Measure] = []
+    shown = showing.Showing(form, None, wanted=len(FIGURES) * (1 + faults))
+    return showing.drain(shown, _measured(revisions, faults=faults))
+
+
+def _measured(revisions: int, *, faults: bool) -> Iterator[measures.Measure]:
+    """Figures of every kind, once all of its revisions are through."""
     watch = load.Watch()
     time.sleep(BEFORE_S)
     foreign = round(watch.foreign(stand.Stand()), 3)
@@ -48,21 +53,16 @@ def convergence(form: str, revisions: int, faults: bool) -> int:
             step(told)
         for disturbed in (False, True) if faults else (False,):
             took = [_applied(told, number, disturbed=disturbed) for number in range(revisions)]
-            found += _figures(took, "disturbed" if disturbed else "undisturbed", foreign)
-    _show(found, form)
-    return 0
+            yield from _figures(took, "disturbed" if disturbed else "undisturbed", foreign)
 
 
 def _figures(took: Sequence[float], kind: str, foreign: float) -> list[measures.Measure]:
     case = f"{len(place.PLACES)} servers, {len(took)} revisions, {kind}"
     ranked = sorted(took)
-    figures = {
-        "p50_ms": statistics.median(took),
-        "p99_ms": ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)],
-    }
+    values = (statistics.median(took), ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)])
     return [
         measures.Measure(bench="convergence", case=case, figure=name, value=round(value, 1), foreign=foreign)
-        for name, value in figures.items()
+        for name, value in zip(FIGURES, values, strict=True)
     ]
 
 
@@ -106,11 +106,3 @@ def _converged_ms(text: str) -> float:
     if after is None:
         raise observe.UnseenError(f"status does not say when it converged (got {text[:200]!r})")
     return float(after)
-
-
-def _show(found: Sequence[measures.Measure], form: str) -> None:
-    if form == "json":
-        click.echo("\n".join(measures.line(one) for one in found))
-        return
-    rows = [(one.case, one.figure, f"{one.value:.4g}", "loaded" if one.loaded else "quiet") for one in found]
-    click.echo("\n".join(printing.table(HEAD, rows)))

@@ -4,12 +4,12 @@ import datetime as dt
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
-from bench import measures
+from bench import measures, showing
 from bench.propagation import load, stand, workload
 from coordinator import errors
 from coordinator.cli import printing
@@ -19,36 +19,32 @@ from coordinator.host import catalogue
 
 SITE_SERVERS = 100
 TODAY = dt.date(2026, 1, 1)
-HEAD = ("servers", "canonical", "what", "ms", "machine")
 
 
 @click.command()
 @click.option("--servers", "sizes", default="1000,10000", show_default=True, help="Sizes, comma-separated.")
 @click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True, help="The median counts.")
 @printing.output("table", "json")
-def documents(form: str, sizes: str, rounds: int) -> None:
+def documents(form: str, sizes: str, rounds: int) -> int:
     """Read, judge, compare and plan documents of so many servers, five roles each, in this process."""
-    rows = []
-    for size in _sizes(sizes):
+    return showing.drain(showing.Showing(form, None), _measured(_sizes(sizes), rounds))
+
+
+def _measured(sizes: Sequence[int], rounds: int) -> Iterator[measures.Measure]:
+    for size in sizes:
         before = workload.system(size, max(1, size // SITE_SERVERS))
         body = model.canonical(before)
-        acts = _acts(before, body)
-        for name in acts:
+        for name, act in _acts(before, body).items():
+            showing.progress(f"{size} servers: {name}")
             watch = load.Watch()
-            took = statistics.median(_timed(acts[name]) for _ in range(rounds))
-            one = measures.Measure(
+            took = statistics.median(_timed(act) for _ in range(rounds))
+            yield measures.Measure(
                 bench="documents",
                 case=f"{size} servers, {len(body)} bytes",
                 figure=f"{name}_ms",
                 value=round(took * 1000, 3),
                 foreign=round(watch.foreign(stand.Stand()), 3),
             )
-            if form == "json":
-                click.echo(measures.line(one))
-            load_word = "loaded" if one.loaded else "quiet"
-            rows.append((str(size), printing.size(len(body)), name, f"{one.value:.1f}", load_word))
-    if form == "table":
-        click.echo("\n".join(printing.table(HEAD, rows)))
 
 
 def _sizes(text: str) -> list[int]:

@@ -3,17 +3,16 @@
 Law: two figures are compared only if bench, case and name agree: a mode, a transport or a size is part of the case.
 """
 
-import pathlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
-from bench import machine
 from bench.propagation import results
+from coordinator.cli import printing
 
 LOADED = results.LOADED
+_WHOLE = 1000.0
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +37,13 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         return self.figure.endswith("_ms") or self.figure.endswith("_s")
 
     @property
+    def words(self) -> str:
+        """The value as people read it; its unit stands in the name."""
+        if "bytes" in self.figure:
+            return printing.size(round(self.value))
+        return f"{self.value:,.0f}" if self.value >= _WHOLE else f"{self.value:.4g}"
+
+    @property
     def key(self) -> tuple[str, str, str]:
         return self.bench, self.case, self.figure
 
@@ -47,18 +53,17 @@ def line(one: Measure) -> str:
     return msgspec.json.encode(one).decode()
 
 
-def read(texts: Iterable[str]) -> Sequence[Measure]:
-    """Of a saved file: the median of each figure, in the order of their first appearance. Raises `msgspec` errors."""
+def comparable(figures: Iterable[Measure], revisions: Iterable[results.Result]) -> Sequence[Measure]:
+    """The median of each figure, in the order of their first appearance, those of revisions behind the others."""
+    return [*medians(figures), *_of_rows(results.rows(revisions))]
+
+
+def medians(figures: Iterable[Measure]) -> Sequence[Measure]:
+    """One of each key."""
     found: dict[tuple[str, str, str], list[Measure]] = {}
-    revisions: list[results.Result] = []
-    for text in texts:
-        given: dict[str, Any] = msgspec.json.decode(text)
-        if "figure" in given:
-            one = msgspec.convert(given, Measure)
-            found.setdefault(one.key, []).append(one)
-        elif "convergence_ms" in given:
-            revisions.append(msgspec.convert(given, results.Result))
-    return [*(_median(some) for some in found.values()), *_of_rows(results.rows(revisions))]
+    for one in figures:
+        found.setdefault(one.key, []).append(one)
+    return [_median(some) for some in found.values()]
 
 
 def _median(some: Sequence[Measure]) -> Measure:
@@ -81,12 +86,3 @@ def _of_rows(rows: Iterable[results.Row]) -> list[Measure]:
             if value is not None
         ]
     return found
-
-
-def saved_on(path: pathlib.Path) -> machine.Machine | None:
-    """Where a file's figures come from, if it says so."""
-    for text in path.read_text().splitlines():
-        given: dict[str, Any] = msgspec.json.decode(text)
-        if "machine" in given:
-            return msgspec.convert(given, machine.Machine)
-    return None

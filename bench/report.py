@@ -1,21 +1,21 @@
-"""`tiercast bench report`: saved results as a table, a page or a picture; and how they are shown at the end of a run."""
+"""`tiercast bench report`: saved results as tables, a page or a picture; and how they are shown at the end of a run."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
-import msgspec
 
-from bench import machine, measures
+from bench import measures, saved
 from bench.peers import systems
-from bench.propagation import ours, pages, plots, results
+from bench.propagation import curves, ours, pages, plots, results
 from coordinator import errors
 from coordinator.cli import printing
 
-LACKS = {one.name: one.lacks for one in (ours.Tiercast(), *systems.PEERS.values())}
+LACKS: Mapping[str, str] = {one.name: one.lacks for one in (ours.Tiercast(), *systems.PEERS.values())}
 
 FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 MADE = click.Path(path_type=pathlib.Path, dir_okay=False)
+FIGURES_HEAD = ("case", "figure", "value", "machine")
 
 
 @click.command()
@@ -23,52 +23,93 @@ MADE = click.Path(path_type=pathlib.Path, dir_okay=False)
 @click.option("--html", "page", type=MADE, help="Write a page that needs nothing else.")
 @click.option("--png", "picture", type=MADE, help="Write a picture (needs tiercast[bench]).")
 def report(files: Sequence[pathlib.Path], page: pathlib.Path | None, picture: pathlib.Path | None) -> None:
-    """Show saved results: the medians of all files together."""
-    found: list[results.Result] = []
-    missing: list[results.Missing] = []
-    where = None
-    try:
-        for path in files:
-            some, away = results.read(path)
-            found += some
-            missing += away
-            where = where or measures.saved_on(path)
-    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
-        raise errors.UsageError(f"not a file of results ({wrong})", hint="make one with -o json") from wrong
-    if not found:
-        raise errors.UsageError("no result of `bench propagation` in it")
-    show(found, missing)
-    save(results.rows(found), missing, where, (page, picture))
+    """Show saved results of any bench: the medians of all files together."""
+    if picture is not None:
+        plots.check()
+    found = saved.read(files)
+    if not found.revisions and not found.figures and not found.missing:
+        raise errors.UsageError("no figures in it", hint="make a file of them with -o json")
+    show(found)
+    save(found, (page, picture))
 
 
-def show(found: Sequence[results.Result], missing: Sequence[results.Missing]) -> None:
-    """Tables, one for each mode and size of the tree."""
+def show(found: saved.Saved) -> None:
+    """Tables: revisions by mode and size of the tree, how things grow, and the figures of every other bench."""
+    rows = results.rows(found.revisions)
+    parts = [*_revisions(rows), *grown(rows), *_figures(found.figures)]
+    parts += dict.fromkeys(f"{one.system}: {one.missing}" for one in found.missing)
+    parts += [f"{name}: {LACKS[name]}" for name in _present(rows) if LACKS.get(name)]
+    print("\n".join([*parts, *_marks(found, rows)]))
+
+
+def show_growth(found: saved.Saved) -> None:
+    """How things grow, alone; what is too short to be a line, as rows."""
+    rows = results.rows(found.revisions)
+    print("\n".join([*(grown(rows) or _revisions(rows)), *_marks(found, rows)]))
+
+
+def _revisions(rows: Sequence[results.Row]) -> Sequence[str]:
     groups: dict[tuple[str, int, int], list[results.Row]] = {}
-    for row in results.rows(found):
+    for row in rows:
         groups.setdefault((row.kind.mode, row.kind.agents, row.kind.sites), []).append(row)
-    for (mode, agents, sites), rows in groups.items():
-        print(f"{agents} agents, {sites} sites, mode {mode}, medians")
-        print("\n".join(printing.table(results.HEAD, [results.cells(row) for row in rows])))
-    for line in dict.fromkeys(f"{one.system}: {one.missing}" for one in missing):
-        print(line)
-    for name in dict.fromkeys(one.system for one in found):
-        if LACKS.get(name):
-            print(f"{name}: {LACKS[name]}")
-    if any(one.loaded for one in found):
-        print(
-            f"loaded: others used more than {results.LOADED:.0%} of the machine; read the CPU, not the clock"
-        )
+    lines: list[str] = []
+    for (mode, agents, sites), some in groups.items():
+        lines.append(f"{agents} agents, {sites} sites, mode {mode}, medians")
+        lines += printing.table(results.HEAD, [results.cells(row) for row in some])
+        lines.append("")
+    return lines
 
 
-def save(
-    rows: Sequence[results.Row],
-    missing: Sequence[results.Missing],
-    where: machine.Machine | None,
-    wanted: tuple[pathlib.Path | None, pathlib.Path | None],
-) -> None:
+def grown(rows: Sequence[results.Row]) -> Sequence[str]:
+    """One table for each line along which something grows, and what it comes to in a sentence."""
+    lines: list[str] = []
+    for one in curves.found(rows):
+        lines.append(one.title)
+        lines += printing.table(one.head, [one.cells(row) for row in one.rows])
+        lines += [one.sentence, ""]
+    return lines
+
+
+def _figures(figures: Sequence[measures.Measure]) -> Sequence[str]:
+    groups: dict[str, list[measures.Measure]] = {}
+    for one in measures.medians(figures):
+        groups.setdefault(one.bench, []).append(one)
+    lines: list[str] = []
+    for bench, some in groups.items():
+        lines.append(f"bench {bench}, medians")
+        lines += printing.table(FIGURES_HEAD, [figure_cells(one) for one in some])
+        lines.append("")
+    return lines
+
+
+def figure_cells(one: measures.Measure) -> Sequence[str]:
+    """One line of the table."""
+    return one.case, one.figure, one.words, "loaded" if one.loaded else "quiet"
+
+
+def _present(rows: Sequence[results.Row]) -> Sequence[str]:
+    return list(dict.fromkeys(row.kind.system for row in rows))
+
+
+def _marks(found: saved.Saved, rows: Sequence[results.Row]) -> Sequence[str]:
+    """What is to be held against all of it."""
+    loaded = any(row.loaded for row in rows) or any(one.loaded for one in found.figures)
+    return [*found.partial, *([results.LOADED_WORDS] if loaded else [])]
+
+
+def save(found: saved.Saved, wanted: tuple[pathlib.Path | None, pathlib.Path | None]) -> None:
     """The page and the picture, where they are wanted. Raises `UsageError`."""
     page, picture = wanted
+    rows = results.rows(found.revisions)
     if page is not None:
-        page.write_text(pages.page(rows, missing, LACKS, where))
+        told = pages.Told(
+            rows=rows,
+            missing=found.missing,
+            figures=[(one.bench, *figure_cells(one)) for one in measures.medians(found.figures)],
+            lacks=LACKS,
+            partial=found.partial,
+            where=found.where,
+        )
+        page.write_text(pages.page(told))
     if picture is not None:
-        plots.save(rows, picture)
+        plots.save(rows, picture, found.partial)

@@ -14,7 +14,9 @@ import aiohttp
 import click
 import msgspec
 
+from bench import measures, showing
 from bench.api import stand
+from bench.propagation import load
 from coordinator.cli import writing
 from coordinator.tiers import requests, requests_looking
 
@@ -66,15 +68,27 @@ class Row(msgspec.Struct, frozen=True):
 @click.option("-o", "--output", type=click.Choice(("table", "json")), default="table", show_default=True)
 def api(servers: int, sites: int, document: int, viewers: int, runs: int, output: str) -> None:
     """Upload to plan, status of many servers, events to many viewers, start of a command."""
+    watch = load.Watch()
     rows = [*asyncio.run(_served(servers, min(sites, servers), (document, viewers, runs))), _started(runs)]
     if output == "json":
-        click.echo(msgspec.json.encode(rows).decode())
+        foreign = watch.beside_children()
+        showing.lines(None, [one for row in rows for one in _measures(row, foreign)])
         return
     click.echo(f"{'what':<58} {'median ms':>10} {'worst ms':>10} {'cpu ms':>8} {'runs':>5}  note")
     for row in rows:
         click.echo(
             f"{row.what:<58} {row.median_ms:>10.1f} {row.worst_ms:>10.1f} {row.cpu_ms:>8.1f} {row.runs:>5}  {row.note}"
         )
+
+
+def _measures(row: Row, foreign: float) -> list[measures.Measure]:
+    figures = {"median_ms": row.median_ms, "worst_ms": row.worst_ms, "cpu_us": row.cpu_ms * 1000}
+    return [
+        measures.Measure(
+            bench="api", case=row.what, figure=name, value=round(value, 3), foreign=round(foreign, 3)
+        )
+        for name, value in figures.items()
+    ]
 
 
 async def _served(servers: int, sites: int, sizes: tuple[int, int, int]) -> list[Row]:

@@ -18,6 +18,7 @@ class Etcd:
     """Flat: everyone watches one key of one member, and acks with a put."""
 
     name = "etcd"
+    flat = True
     lacks = "no tree, no signatures; acks are durable puts. Client: lean gRPC of our own over HTTP/2, one connection each"
 
     def missing(self) -> str:
@@ -39,6 +40,7 @@ class Redis:
     """Flat: everyone subscribes to one channel, and acks with SET and INCR."""
 
     name = "redis"
+    flat = True
     lacks = "nothing is durable, a client that was away misses it, no consensus, no tree, no signatures"
 
     def missing(self) -> str:
@@ -59,6 +61,7 @@ class Nats:
     """Flat: everyone watches one key of a JetStream bucket on one server, and acks with a put."""
 
     name = "nats"
+    flat = True
     lacks = "one server, files synced every two minutes only; no tree, no signatures; acks are stored puts"
 
     def missing(self) -> str:
@@ -79,6 +82,7 @@ class ZooKeeper:
     """Flat: everyone watches one znode of one server, reads it anew when told, and acks by creating a znode."""
 
     name = "zookeeper"
+    flat = True
     lacks = (
         "no tree, no signatures; one server of no ensemble; a watch tells that something changed, so each agent asks"
         " again, and one that was away sees the last value alone; acks are durable creates. Client: lean, of our own"
@@ -107,16 +111,22 @@ class ZooKeeper:
 
 
 async def _flat(module: str, port: int, order: stand.Order, made: stand.Stand, *more: str) -> None:
-    """Publisher and agents of a peer without tiers."""
+    """Publisher and agents of a peer without tiers. Raises `FailedError`, naming the server if it is the one."""
     run = _Python(module, order, made)
-    publisher = await run(stand.PUBLISHER, stand.PUBLISHER, str(port), str(order.agents))
-    await publisher.hear()
-    crowds = [
-        await run(stand.AGENTS, stand.AGENTS, str(port), str(first), str(last), *more)
-        for first, last in order.shares()
-    ]
-    for one in crowds:
-        await one.hear()
+    try:
+        publisher = await run(stand.PUBLISHER, stand.PUBLISHER, str(port), str(order.agents))
+        await publisher.hear()
+        crowds = [
+            await run(stand.AGENTS, stand.AGENTS, str(port), str(first), str(last), *more)
+            for first, last in order.shares()
+        ]
+        for one in crowds:
+            await one.hear()
+    except programs.FailedError:
+        for server in made.servers:
+            if server.ended:
+                raise programs.FailedError(f"{server.name} has ended", hint=server.tail()) from None
+        raise
 
 
 class _Begin:
@@ -142,6 +152,7 @@ class Tree:
     """The floor in Python."""
 
     name = "tree-python"
+    flat = False
     lacks = "a floor: no names, no origin verified, no resume, acks counted only; one fsync per tier"
 
     def missing(self) -> str:
@@ -155,6 +166,7 @@ class CTree:
     """The floor in C."""
 
     name = "tree-c"
+    flat = False
     lacks = Tree.lacks
 
     def missing(self) -> str:

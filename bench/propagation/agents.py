@@ -29,6 +29,7 @@ class Receipts:
 
     def __init__(self) -> None:
         self.linked = 0
+        self.ups: list[float] = []
         self._digest = ""
         self._count = 0
         self._last = 0.0
@@ -82,6 +83,7 @@ class Agent:
         match output:
             case subscriber.Up():
                 self._receipts.linked += 1
+                self._receipts.ups.append(ground.CLOCK.monotonic())
             case subscriber.Down():
                 self._receipts.linked -= 1
             case _:
@@ -95,7 +97,7 @@ def _ready(version: names.Version, digest: names.Digest, seq: int) -> messages.A
 async def work(line: program.Line) -> None:
     """Arguments: directory, first, last (not included), ports of the ICs, mode.
 
-    Questions: `settle`, `linked`, `report` (a digest).
+    Questions: `settle`, `linked`, `returned`, `report` (a digest).
     """
     directory, first, last = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     ports, mode = [int(port) for port in sys.argv[4].split(",")], sys.argv[5]
@@ -119,6 +121,9 @@ async def work(line: program.Line) -> None:
             line.say(linked=receipts.linked)
         elif "linked" in question:
             line.say(linked=receipts.linked)
+        elif "returned" in question:
+            line.say(ups=receipts.ups)
+            receipts.ups = []
         else:
             line.say(**receipts.told(question["report"]), traffic=_sum(drivers))
     for driven in drivers:

@@ -1,24 +1,18 @@
 """`tiercast bench propagation`: how long a revision takes to everyone and back, beside what people would pick instead."""
 
-import asyncio
 import os
 import pathlib
 import re
-import signal
-import sys
 from collections.abc import Sequence
 
 import click
-import msgspec
 
-from bench import machine, report
+from bench import report, showing
 from bench.peers import systems
-from bench.propagation import checks, plots, programs, results, roster, run, stand, workload
+from bench.propagation import checks, plots, roster, run, stand, workload
 from coordinator import errors, limits
 from coordinator.cli import printing
 
-INTERRUPTED = 130
-FAILED = 1
 _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20}
 _SIZE = re.compile(r"(\d+)\s*([A-Za-z]*)")
 
@@ -107,10 +101,7 @@ def propagation(
         processes=processes or os.cpu_count() or 1,
         directory=asked["directory"] if isinstance(asked["directory"], pathlib.Path) else None,
     )
-    if wish.agents < wish.sites:
-        raise errors.UsageError(
-            f"a site without a server is no site (got {wish.agents} servers, {wish.sites} sites)"
-        )
+    check_sites(wish.agents, wish.sites)
     chosen = run.systems_of(peers, systems.PEERS)
     if wish.mode == roster.FULL and len(chosen) > 1:
         raise errors.UsageError(
@@ -118,70 +109,36 @@ def propagation(
         )
     if picture is not None:
         plots.check()
+    check(wish, chosen)
+    wanted = sum(not one.missing() for one in chosen) * len(wish.changes) * wish.revisions
+    shown = showing.Showing(form, wish.directory, wanted=wanted, pages=(page, picture))
+    return showing.run(shown, run.run(wish, chosen, showing.progress))
+
+
+def check_sites(servers: int, sites: int) -> None:
+    """Raises `UsageError`."""
+    if servers < sites:
+        raise errors.UsageError(
+            f"a site without a server is no site (got {servers} servers, {sites} sites)",
+            hint="take fewer sites, or more servers",
+        )
+
+
+def check(wish: run.Wish, chosen: Sequence[stand.System]) -> None:
+    """Before anything is started. Raises `UsageError`."""
+    flat = any(one.flat and not one.missing() for one in chosen)
     checks.check(
-        agents=wish.agents,
-        processes=wish.processes,
-        document_bytes=wish.document_bytes,
-        programs=wish.sites + wish.processes + 1,
+        checks.Need(
+            agents=wish.agents,
+            links_of_one=wish.agents
+            if flat
+            else max(-(-wish.agents // n) for n in (wish.processes, wish.sites)),
+            document_bytes=wish.document_bytes,
+            programs=wish.sites + wish.processes + 1,
+        )
     )
-    try:
-        return asyncio.run(_shown(wish, chosen, form, (page, picture)))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        _tell("interrupted; everything is gone\n")
-        return INTERRUPTED
 
 
 def _int(value: object) -> int:
     assert isinstance(value, int)
     return value
-
-
-async def _shown(
-    wish: run.Wish,
-    chosen: Sequence[stand.System],
-    form: str,
-    wanted: tuple[pathlib.Path | None, pathlib.Path | None],
-) -> int:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    found: list[results.Result] = []
-    missing: list[results.Missing] = []
-    where = machine.described(wish.directory)
-    if form == "json":
-        _say(msgspec.json.encode(where).decode())
-    try:
-        async for one in run.run(wish, chosen, _progress):
-            if form == "json":
-                _say(results.line(one))
-            if isinstance(one, results.Result):
-                found.append(one)
-            else:
-                missing.append(one)
-    except programs.FailedError as problem:
-        _tell(f"no figures of this: {problem.message}\n{problem.hint}\n")
-        return FAILED
-    finally:
-        _tell("")
-    if form == "table":
-        report.show(found, missing)
-    report.save(results.rows(found), missing, where, wanted)
-    return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        _tell(text)
-    elif "starting" in text:
-        _tell(text + "\n")
-
-
-def _tell(text: str) -> None:
-    """On one line that the next replaces, on a terminal."""
-    sys.stderr.write(f"\r\033[K{text}" if sys.stderr.isatty() else text)
-    sys.stderr.flush()

@@ -3,7 +3,7 @@
 import pathlib
 import sys
 
-from bench.propagation import ground, program, roster
+from bench.propagation import ground, lag, program, roster
 from coordinator.hop import ledger
 from coordinator.host import disk
 from coordinator.propagation import asks, bodies, events, messages, mirror, relay, subscriber
@@ -11,7 +11,7 @@ from coordinator.trust import signing
 
 
 async def work(line: program.Line) -> None:
-    """Arguments: directory, number, MIC's port, its own (0: any). Question: `report`."""
+    """Arguments: directory, number, MIC's port, its own (0: any), `watched` for its lag. Questions: `report`, `lag`."""
     directory, number, port = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     told = roster.load(directory / roster.FILE)
     me = subscriber.Me(told.cluster, messages.ChildKind.IC, roster.relay_role(number), told.relay(number))
@@ -36,8 +36,12 @@ async def work(line: program.Line) -> None:
     parent = events.Parent(roster.MIC, roster.ADDRESS, port)
     driver.act(machine.follow((parent,), ground.CLOCK.monotonic()))
     line.say(port=server.port)
-    while await line.next() is not None:
-        line.say(traffic=ground.traffic(driver.traffic))
+    late = lag.Lag() if sys.argv[5:] else None
+    while (question := await line.next()) is not None:
+        if "lag" in question and late is not None:
+            line.say(**late.told())
+        else:
+            line.say(traffic=ground.traffic(driver.traffic))
     await driver.close("the bench is over")
 
 

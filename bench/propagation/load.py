@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import resource
 import time
 
 from bench.propagation import programs, stand
@@ -17,6 +18,7 @@ class Watch:
         self._began = time.monotonic()
         self._busy = busy_s()
         self._own = time.process_time()
+        self._children = _children_s()
         self._stood: dict[int, float] = {}
 
     def foreign(self, made: stand.Stand) -> float:
@@ -27,6 +29,12 @@ class Watch:
             - self._own
             + sum(self._used(one.pid, one.weight().cpu_s) for one in _all(made))
         )
+        return max(0.0, busy_s() - self._busy - own) / (elapsed * _CORES)
+
+    def beside_children(self) -> float:
+        """As `foreign`, of a bench whose programs are children that have begun and ended since."""
+        elapsed = time.monotonic() - self._began
+        own = time.process_time() - self._own + _children_s() - self._children
         return max(0.0, busy_s() - self._busy - own) / (elapsed * _CORES)
 
     def begin(self, made: stand.Stand) -> "Watch":
@@ -40,6 +48,12 @@ class Watch:
 
 def _all(made: stand.Stand) -> list[programs.Program]:
     return [one for some in made.programs.values() for one in some]
+
+
+def _children_s() -> float:
+    """CPU of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def busy_s() -> float:

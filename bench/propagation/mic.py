@@ -22,6 +22,8 @@ from coordinator.store.backends.raft import store as raft
 from coordinator.tiers import desk, entries, history, keys, mic, pieces, seats, standing, taking
 
 CONVERGED_S = 60.0
+RESTED_S = 10.0
+LOOK_S = 0.005
 _SEATS_AT_ONCE = 1000  # well inside a transaction
 _CALLER = desk.Caller("bench", "127.0.0.1", "cfg.apply", "")
 
@@ -30,12 +32,12 @@ class Desk(desk.Desk):
     """MIC's desk; of whom it asks what says the roster."""
 
     def __init__(self, at: desk.Desk, told: roster.Roster) -> None:
-        self._expanded, self._asked = told.expanded(), dict(told.asked())
+        self._expanded, self._everyone = told.expanded(), dict(told.asked())
         super().__init__(at.means, at.store, at.office, at.past, "")
         self.mark = at.mark
 
     def served(self) -> master.Served:
-        return master.Served(self.past.content, self._expanded, self.past.rollout, self._asked)
+        return master.Served(self.past.content, self._expanded, self.past.rollout, self._everyone)
 
 
 class Watched:
@@ -187,8 +189,16 @@ async def publish(at: Desk, watched: Watched, ready: Prepared) -> dict[str, obje
     }
 
 
+async def rested(at: Desk) -> int:
+    """Commits so far, the one that remembers how the last rollout ended among them. Raises `TimeoutError`."""
+    async with asyncio.timeout(RESTED_S):
+        while (last := at.past.rollouts.get(at.past.rollout)) is not None and last.converged_ms is None:  # noqa: ASYNC110 nobody tells of that commit
+            await asyncio.sleep(LOOK_S)
+    return (await at.store.status()).revision
+
+
 async def work(line: program.Line) -> None:
-    """Questions: `prepare` and `publish` (a path), `converged`, `report`."""
+    """Questions: `prepare` and `publish` (a path), `converged`, `rested`, `report`."""
     directory = pathlib.Path(sys.argv[1])
     told = roster.load(directory / roster.FILE)
     at = await opened(told, directory / "mic")
@@ -211,6 +221,8 @@ async def work(line: program.Line) -> None:
             elif "converged" in question:
                 await watched.until()
                 line.say(acks=at.master.convergence.summary.ready)
+            elif "rested" in question:
+                line.say(commits=await rested(at))
             else:
                 line.say(traffic=ground.traffic(driven.traffic))
         tasks.cancel_scope.cancel()

@@ -2,18 +2,20 @@
 
 import sys
 
-from bench.propagation import ground, programs, roster, stand
+from bench.propagation import ground, program, programs, roster, stand
 from coordinator.trust import tokens
 
 LINKED_S = 60.0
 ANY_PORT = "0"
 IC = "ic"
+WATCHED = "watched"
 
 
 class Tiercast:
     """See the module."""
 
     name = "tiercast"
+    flat = False
     lacks = "in mode propagation agents take signatures unverified and keep no ledger; relays do both"
 
     def __init__(self) -> None:
@@ -55,8 +57,10 @@ class Tiercast:
         made.hops = {"mic-ic": (stand.PUBLISHER, "out"), "ic-agent": (stand.AGENTS, "in")}
 
     async def again(self, number: int, order: stand.Order, made: stand.Stand) -> programs.Program:
-        """A new process in the place of an IC that has ended, with its ledger and at its port."""
-        started = await _start(f"ic{number}", "ic", order, str(number), self.mic_port, self.ports[number])
+        """A new process in the place of an IC that has ended, with its ledger and at its port; its lag is watched."""
+        started = await _start(
+            f"ic{number}", "ic", order, str(number), self.mic_port, self.ports[number], WATCHED
+        )
         made.programs[IC][number] = started
         await started.hear()
         return started
@@ -64,4 +68,5 @@ class Tiercast:
 
 async def _start(name: str, module: str, order: stand.Order, *arguments: str) -> programs.Program:
     argv = (sys.executable, "-m", f"bench.propagation.{module}", str(order.directory), *arguments)
-    return await programs.start(name, argv, order.directory)
+    loop = {program.LOOP: order.loop} if order.loop else {}
+    return await programs.start(name, argv, order.directory, loop)

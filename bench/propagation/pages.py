@@ -6,11 +6,14 @@ Law: nothing of a result is shown without what it was made of: mode, sizes, tran
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from bench import machine
-from bench.propagation import results
+from bench.propagation import curves, results, slopes
 
 LABEL_PX, PLOT_PX, VALUE_PX, LINE_PX, BAR_PX = 170, 430, 150, 24, 14
 WIDTH_PX = LABEL_PX + PLOT_PX + VALUE_PX
+FIGURES_HEAD = ("bench", "case", "figure", "value", "machine")
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --paper: #fdfdfb; --faint: #8a94a3; --ours: #0b6e4f; --theirs: #7d8ca3;
   --client: #c9d3de; }
@@ -24,29 +27,61 @@ th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid color
 th:first-child, td:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
 svg text { fill: var(--ink); font-size: 12px; } svg .faint { fill: var(--faint); }
 svg .ours { fill: var(--ours); } svg .theirs { fill: var(--theirs); } svg .client { fill: var(--client); }
-svg line { stroke: var(--ink); stroke-width: 1; }
+svg line { stroke: var(--ink); stroke-width: 1; } svg .grid { stroke: var(--faint); stroke-opacity: .3; }
+svg .linear { stroke: var(--faint); stroke-dasharray: 4 4; } svg polyline { fill: none; stroke-width: 2; }
+svg polyline.ours { stroke: var(--ours); } svg polyline.theirs { stroke: var(--theirs); }
+svg polyline.faint { stroke: var(--faint); stroke-dasharray: 1 3; stroke-linecap: round; }
+.wide { overflow-x: auto; } .partial { color: #b3261e; font-weight: 600; } td, th { white-space: nowrap; }
 """
 
 
-def page(
-    rows: Sequence[results.Row],
-    missing: Iterable[results.Missing],
-    lacks: Mapping[str, str],
-    where: machine.Machine | None,
-) -> str:
-    """The whole page. `lacks` says of each system what it does not do."""
-    parts = [_head(where)]
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown."""
+
+    rows: Sequence[results.Row]
+    missing: Sequence[results.Missing] = ()
+    figures: Sequence[Sequence[str]] = ()
+    """Of the other benches: bench, case, figure, value, machine."""
+    lacks: Mapping[str, str] = {}
+    """What each system does not do."""
+    partial: Sequence[str] = ()
+    where: machine.Machine | None = None
+
+
+def page(told: Told) -> str:
+    """The whole page."""
+    parts = [_head(told.where), *(f"<p class='partial'>{_safe(words)}</p>" for words in told.partial)]
     groups: dict[tuple[str, int, int, int], list[results.Row]] = {}
-    for row in rows:
+    grown = curves.found(told.rows)
+    for row in told.rows:
         kind = row.kind
         groups.setdefault((kind.mode, kind.document_bytes, kind.agents, kind.sites), []).append(row)
     for (mode, size_bytes, agents, sites), some in groups.items():
+        if len(some) == 1 and any(some[0] in one.rows for one in grown):
+            continue  # a point of a line stands there
         title = f"{results.size(size_bytes)} to {agents} agents below {sites} sites, mode {mode}"
-        parts += [f"<h2>{_safe(title)}</h2>", _latency(some), _cpu(some), _table(some)]
-    parts.append(_notes(rows, missing, lacks))
+        parts += [
+            f"<h2>{_safe(title)}</h2>",
+            _latency(some),
+            _cpu(some),
+            _table(results.HEAD, map(results.cells, some)),
+        ]
+    if grown:
+        parts.append(
+            "<h2>How it grows</h2><p class='faint'>Both axes logarithmic; dashed: exactly with its axis.</p>"
+        )
+    for one in grown:
+        parts += [
+            slopes.drawn(one),
+            f"<p>{_safe(one.sentence)}</p>",
+            _table(one.head, map(one.cells, one.rows)),
+        ]
+    if told.figures:
+        parts += ["<h2>Everything else</h2>", _table(FIGURES_HEAD, told.figures)]
+    parts.append(_notes(told))
     body = "\n".join(parts)
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Tiercast: propagation</title>\n'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Tiercast: measured</title>\n'
         f"<style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
@@ -114,21 +149,23 @@ def _figure(title: str, lines: Sequence[str]) -> str:
     return f'<figure><svg {size} role="img" aria-label="{_safe(title)}">{heading}\n{drawn}</svg></figure>'
 
 
-def _table(rows: Sequence[results.Row]) -> str:
-    head = "".join(f"<th>{_safe(cell)}</th>" for cell in results.HEAD)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{_safe(cell)}</td>" for cell in results.cells(row)) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    first = "".join(f"<th>{_safe(cell)}</th>" for cell in head)
+    body = "\n".join("<tr>" + "".join(f"<td>{_safe(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<div class='wide'><table><thead><tr>{first}</tr></thead>\n<tbody>{body}</tbody></table></div>"
 
 
-def _notes(rows: Sequence[results.Row], missing: Iterable[results.Missing], lacks: Mapping[str, str]) -> str:
-    present = dict.fromkeys(row.kind.system for row in rows)
-    said = [f"<li><b>{_safe(name)}</b>: {_safe(lacks[name])}</li>" for name in present if lacks.get(name)]
-    away = {f"<li><b>{_safe(one.system)}</b>: {_safe(one.missing)}</li>": None for one in missing}
-    loaded = f"A line marked loaded: others used more than {results.LOADED:.0%} of the machine; its CPU counts, not its clock."
+def _notes(told: Told) -> str:
+    present = dict.fromkeys(row.kind.system for row in told.rows)
+    said = [
+        f"<li><b>{_safe(name)}</b>: {_safe(told.lacks[name])}</li>"
+        for name in present
+        if told.lacks.get(name)
+    ]
+    away = dict.fromkeys(f"<li><b>{_safe(one.system)}</b>: {_safe(one.missing)}</li>" for one in told.missing)
     return (
-        f"<h2>What each does not do</h2>\n<ul>{''.join([*said, *away])}</ul>\n<p class='faint'>{loaded}</p>"
+        f"<h2>What each does not do</h2>\n<ul>{''.join([*said, *away])}</ul>\n"
+        f"<p class='faint'>{_safe(results.LOADED_WORDS)}</p>"
     )
 
 

@@ -7,18 +7,22 @@ Law: every question is answered once, in order; an exception ends the program an
 import asyncio
 import cProfile
 import gc
+import importlib.util
 import os
 import pathlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from coordinator import errors
 from coordinator.host import logs, loop
 
 PROFILE = "TIERCAST_BENCH_PROFILE"
 """A directory: every program writes its profile there when it ends."""
+LOOP = "TIERCAST_BENCH_LOOP"
+LOOPS = ("uvloop", "asyncio")
 LINE_BYTES = 1024 * 1024
 
 Question = dict[str, Any]
@@ -48,7 +52,7 @@ def run(work: Callable[[Line], Awaitable[None]]) -> None:
     logs.configure(level="warning")
     profile = cProfile.Profile() if os.environ.get(PROFILE) else None
     loop.tune()
-    with asyncio.Runner(loop_factory=loop.factory()) as runner:
+    with asyncio.Runner(loop_factory=_loop()) as runner:
         if profile is not None:
             profile.enable()
         try:
@@ -57,6 +61,23 @@ def run(work: Callable[[Line], Awaitable[None]]) -> None:
             if profile is not None:
                 profile.disable()
                 _save(profile)
+
+
+def _loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    return asyncio.new_event_loop if os.environ.get(LOOP) == "asyncio" else loop.factory()
+
+
+def best_loop() -> str:
+    """That can be had here."""
+    return LOOPS[importlib.util.find_spec("uvloop") is None]
+
+
+def check_loops(wanted: Iterable[str]) -> None:
+    """Raises `UsageError` where uvloop is asked for and missing."""
+    if "uvloop" in wanted and importlib.util.find_spec("uvloop") is None:
+        raise errors.UsageError(
+            "uvloop is not installed", hint="install tiercast[speed], or take --loop asyncio"
+        )
 
 
 def settle() -> None:

@@ -10,7 +10,7 @@ import ctypes
 import os
 import pathlib
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -43,6 +43,10 @@ class Program:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None
+
     async def hear(self, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Its next line. Raises `FailedError`."""
         assert self._process.stdout is not None
@@ -50,13 +54,13 @@ class Program:
             line = await asyncio.wait_for(self._process.stdout.readline(), timeout_s)
         except TimeoutError:
             raise FailedError(
-                f"{self.name} did not answer within {timeout_s:.0f} s", hint=self._tail()
+                f"{self.name} did not answer within {timeout_s:.0f} s", hint=self.tail()
             ) from None
         if not line:
-            raise FailedError(f"{self.name} ended before it answered", hint=self._tail())
+            raise FailedError(f"{self.name} ended before it answered", hint=self.tail())
         answer: dict[str, Any] = msgspec.json.decode(line)
         if "failed" in answer:
-            raise FailedError(f"{self.name}: {answer['failed']}", hint=self._tail())
+            raise FailedError(f"{self.name}: {answer['failed']}", hint=self.tail())
         return answer
 
     async def ask(self, question: dict[str, Any], timeout_s: float = ANSWER_S) -> dict[str, Any]:
@@ -66,7 +70,7 @@ class Program:
             self._process.stdin.write(msgspec.json.encode(question) + b"\n")
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            raise FailedError(f"{self.name} has ended", hint=self._tail()) from None
+            raise FailedError(f"{self.name} has ended", hint=self.tail()) from None
         return await self.hear(timeout_s)
 
     async def end(self) -> None:
@@ -98,7 +102,8 @@ class Program:
             return Weight(0.0, 0)
         return Weight(cpu_ns / 1e9, pages * _PAGE_BYTES)
 
-    def _tail(self) -> str:
+    def tail(self) -> str:
+        """The last that it said of what is wrong."""
         with contextlib.suppress(OSError):
             return self._log.read_text(errors="replace")[-600:].strip()
         return ""
@@ -111,7 +116,9 @@ class Weight(msgspec.Struct, frozen=True):
     rss_bytes: int
 
 
-async def start(name: str, argv: Sequence[str], directory: pathlib.Path) -> Program:
+async def start(
+    name: str, argv: Sequence[str], directory: pathlib.Path, environment: Mapping[str, str] | None = None
+) -> Program:
     """Start it, its stderr in a file of `directory`. Raises `FailedError` where there is no such program."""
     log = directory / f"{name}.log"
     with log.open("ab") as errors_file:
@@ -121,6 +128,7 @@ async def start(name: str, argv: Sequence[str], directory: pathlib.Path) -> Prog
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors_file,
+                env={**os.environ, **(environment or {})},
                 limit=program.LINE_BYTES,
                 start_new_session=True,  # Ctrl-C is the conductor's, who ends them in order
                 preexec_fn=_end_with_parent,

@@ -3,10 +3,8 @@
 Law: a result carries everything that is needed to read it alone: sizes, mode, transport, loop and the load of others.
 """
 
-import pathlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -14,6 +12,9 @@ from bench.propagation import stand
 
 LOADED = 0.1
 """Share of the machine that others used meanwhile, from which on a figure is marked."""
+
+
+LOADED_WORDS = f"loaded: others used more than {LOADED:.0%} of the machine; read the CPU, not the clock"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     foreign: float
     """Share of all cores that processes outside the run used while this system stood."""
     loaded: bool
+    commits: int | None = None
+    """Of MIC's store for this revision, ours only."""
+    after_cpu_s: float | None = None
+    """Of MIC from the last ack until it had remembered how the revision ended, ours only."""
 
 
 class Missing(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +52,21 @@ class Missing(msgspec.Struct, frozen=True, kw_only=True):
 
     system: str
     missing: str
+
+
+class Partial(msgspec.Struct, frozen=True, kw_only=True):
+    """The last line of a run that did not come to its end: what stands before it is right, and not everything."""
+
+    partial: str
+    """Why."""
+    have: int
+    wanted: int
+    """0: not known."""
+
+    @property
+    def words(self) -> str:
+        of = f" of {self.wanted}" if self.wanted else ""
+        return f"partial: {self.partial} after {self.have}{of} figures"
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -81,6 +101,12 @@ class Row(msgspec.Struct, frozen=True):
     mic_us: float | None
     """CPU of MIC for one revision, ours only."""
     foreign: float
+    commits: float | None = None
+    """Of MIC's store, ours only."""
+    mic_after_us: float | None = None
+    """CPU of MIC after the last ack, until it has remembered it; ours only."""
+    hops: Mapping[str, stand.Flow] = {}
+    """Medians."""
 
     @property
     def case(self) -> str:
@@ -124,7 +150,20 @@ def _row(kind: Kind, some: Sequence[Result]) -> Row:
         statistics.median(moved) if moved else None,
         statistics.median(mic) * 1e6 if mic else None,
         max(one.foreign for one in some),
+        _median_of([one.commits for one in some]),
+        _median_of([one.after_cpu_s and one.after_cpu_s * 1e6 for one in some]),
+        {hop: _flow([one.hops[hop] for one in some]) for hop in some[0].hops},
     )
+
+
+def _median_of(some: Sequence[float | None]) -> float | None:
+    known = [one for one in some if one is not None]
+    return statistics.median(known) if known else None
+
+
+def _flow(some: Sequence[stand.Flow]) -> stand.Flow:
+    columns = zip(*(msgspec.structs.astuple(one) for one in some), strict=True)
+    return stand.Flow(*(int(statistics.median(column)) for column in columns))
 
 
 HEAD = (
@@ -154,16 +193,3 @@ def size(size_bytes: int) -> str:
 def line(one: Result | Missing) -> str:
     """As it is saved."""
     return msgspec.json.encode(one).decode()
-
-
-def read(path: pathlib.Path) -> tuple[Sequence[Result], Sequence[Missing]]:
-    """A saved file."""
-    found: list[Result] = []
-    missing: list[Missing] = []
-    for text in path.read_text().splitlines():
-        given: dict[str, Any] = msgspec.json.decode(text)
-        if "missing" in given:
-            missing.append(msgspec.convert(given, Missing))
-        elif "convergence_ms" in given:
-            found.append(msgspec.convert(given, Result))
-    return found, missing

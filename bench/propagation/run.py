@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import msgspec
 
-from bench.propagation import load, ours, programs, results, stand, workload
+from bench.propagation import load, ours, results, stand, workload
+from coordinator import errors
 
 WARM_UP = 2
 PAUSE_S = 0.1  # between revisions, so that what follows one is not counted to the next
@@ -31,10 +32,11 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     tls: bool
     processes: int
     directory: pathlib.Path | None
+    rounds_most: int = ROUNDS
 
     @property
     def rounds(self) -> int:
-        return min(ROUNDS, self.revisions)
+        return min(self.rounds_most, self.revisions)
 
     def counted(self, turn: int) -> int:
         """Revisions of one round."""
@@ -147,15 +149,17 @@ def _result(
         hops=measured.hops,
         foreign=round(foreign, 3),
         loaded=foreign > results.LOADED,
+        commits=measured.commits,
+        after_cpu_s=measured.after_cpu_s,
     )
 
 
 def systems_of(peers: str, known: Mapping[str, stand.System]) -> Sequence[stand.System]:
-    """Ours, and those asked for: `none`, `all`, or names. Raises `FailedError`."""
+    """Ours, and those asked for: `none`, `all`, or names. Raises `UsageError`."""
     if peers == "none":
         return (ours.Tiercast(),)
     wanted = list(known) if peers == "all" else [name.strip() for name in peers.split(",")]
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise programs.FailedError(f"there is no peer {unknown[0]!r} (have {', '.join(known)})")
+        raise errors.UsageError(f"there is no peer {unknown[0]!r} (have none, all, {', '.join(known)})")
     return (ours.Tiercast(), *(known[name] for name in wanted))

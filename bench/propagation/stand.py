@@ -30,6 +30,8 @@ class Order(msgspec.Struct, frozen=True):
     """That the agents are packed into."""
     directory: pathlib.Path
     """Of this stand alone, empty."""
+    loop: str = ""
+    """Of every program of ours; empty: the best there is."""
 
     def shares(self) -> Sequence[tuple[int, int]]:
         """First and last agent (not included) of each process."""
@@ -42,6 +44,11 @@ class System(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def flat(self) -> bool:
+        """Whether one process holds the links of all agents."""
+        ...
 
     @property
     def lacks(self) -> str:
@@ -84,6 +91,10 @@ class Measured(msgspec.Struct, frozen=True):
     convergence_ms: float
     processes: tuple[Process, ...]
     hops: Mapping[str, Flow]
+    commits: int | None = None
+    """Of the publisher's store, until it has remembered how this revision ended."""
+    after_cpu_s: float | None = None
+    """Of the publisher meanwhile, from the last ack on: `processes` tells of the time before."""
 
 
 class Stand:
@@ -116,9 +127,10 @@ class Stand:
         """Publish it and wait for all acks. Raises `FailedError` where anything is missing."""
         if self.prepares:
             await self.publisher.ask({"prepare": str(one.path)})
+        commits = await self._rested()
         flows, weights = await self._traffic(), self._weights()
         answer = await self.publisher.ask({"publish": str(one.path)})
-        used = self._used(weights)
+        used, at_end = self._used(weights), self.publisher.weight().cpu_s
         reports = [await each.ask({"report": one.digest}) for each in self.programs[AGENTS]]
         received = sum(report["received"] for report in reports)
         if answer["acks"] != agents or received != agents:
@@ -126,14 +138,24 @@ class Stand:
                 f"a revision did not reach everyone (got {answer['acks']} acks and {received} bodies, have {agents})"
             )
         last = max(report["last"] for report in reports)
+        moved = self._flows(flows, await self._traffic())
+        after = await self._rested()
         return Measured(
             acks=answer["acks"],
             publish_ms=round(answer["publish_ms"], 3),
             payload_ms=round((last - answer["began"]) * 1000, 3),
             convergence_ms=round(answer["convergence_ms"], 3),
             processes=used,
-            hops=self._flows(flows, await self._traffic()),
+            hops=moved,
+            commits=None if commits is None or after is None else after - commits,
+            after_cpu_s=None if after is None else round(self.publisher.weight().cpu_s - at_end, 6),
         )
+
+    async def _rested(self) -> int | None:
+        """Commits of the publisher so far, where it has a store and says so."""
+        if not self.prepares:
+            return None
+        return int((await self.publisher.ask({"rested": True}))["commits"])
 
     async def watched(self, seconds: float) -> tuple[Sequence[Process], Mapping[str, Flow]]:
         """What everything uses while nothing is published."""
@@ -145,6 +167,11 @@ class Stand:
         """Agents that have a link to their parent now."""
         answers = [await one.ask({"linked": True}) for one in self.programs[AGENTS]]
         return sum(answer["linked"] for answer in answers)
+
+    async def returned(self) -> Sequence[float]:
+        """When each agent that was linked since the last question was so."""
+        answers = [await one.ask({"returned": True}) for one in self.programs[AGENTS]]
+        return [up for answer in answers for up in answer["ups"]]
 
     async def end(self) -> None:
         """All of it, clients first."""

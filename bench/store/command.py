@@ -12,7 +12,9 @@ from typing import TypeVar
 import click
 import msgspec
 
-from bench.store import counting, etcd, failover, load, ours, weight
+from bench import showing
+from bench.propagation import load as others
+from bench.store import counting, etcd, failover, figures, load, ours, weight
 from coordinator.host import loop
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ def store(  # noqa: PLR0913 one for each option
     for question in QUESTIONS:
         if question not in questions and "all" not in questions:
             continue
+        watch = others.Watch()
         match question:
             case "puts":
                 rows: Sequence[msgspec.Struct] = _run(_compare(directory, seconds, rounds, sizes))
@@ -67,7 +70,11 @@ def store(  # noqa: PLR0913 one for each option
                 rows = [_run(_pause(directory))]
             case _:
                 rows = _run(_weights(directory, sizes))
-        _show(rows, output)
+        foreign = round(watch.beside_children(), 3)
+        if output == "json":
+            showing.lines(directory, [one for row in rows for one in figures.of(row, foreign)])
+        else:
+            _show(rows)
 
 
 def _run(question: Coroutine[object, object, T]) -> T:
@@ -77,11 +84,7 @@ def _run(question: Coroutine[object, object, T]) -> T:
         return runner.run(question)
 
 
-def _show(rows: Sequence[msgspec.Struct], output: str) -> None:
-    if output == "json":
-        for row in rows:
-            click.echo(msgspec.json.encode(row).decode())
-        return
+def _show(rows: Sequence[msgspec.Struct]) -> None:
     lines: list[list[str]] = [list(rows[0].__struct_fields__)]
     lines += [[_cell(value) for value in msgspec.structs.astuple(row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

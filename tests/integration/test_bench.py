@@ -12,8 +12,9 @@ import time
 import msgspec
 import pytest
 
-from bench import links
-from bench.propagation import load, results, run, stand, workload
+from bench import links, measures
+from bench import saved as saving
+from bench.propagation import load, program, results, run, stand, workload
 from coordinator import errors
 from tests.tidy import tree
 
@@ -50,8 +51,8 @@ def read(tmp_path: pathlib.Path, *more: str) -> tuple[list[results.Result], list
             check=False,
         )
     assert done.returncode == 0, done.stderr.decode()
-    found, missing = results.read(saved)
-    return list(found), list(missing)
+    found = saving.read([saved])
+    return list(found.revisions), list(found.missing)
 
 
 def test_every_agent_of_a_short_run_gets_every_document_and_is_counted_by_its_ack(
@@ -106,9 +107,16 @@ def test_a_peer_does_not_stand_beside_agents_that_verify_and_keep(tmp_path: path
 
 
 def test_a_herd_is_measured_until_everybody_is_back() -> None:
-    found = asyncio.run(links._herd(AGENTS, 1, tls=False, directory=None))
-    assert [one.figure for one in found] == ["all_back_ms", "ic_cpu_us_per_agent"]
-    assert all(one.value > 0 for one in found)
+    tree = links.Tree(sites=1, servers=AGENTS, tls=False, directory=None, loop=program.best_loop())
+    found = {one.figure: one.value for one in asyncio.run(herded(tree))}
+    assert tuple(found) == links.FIGURES
+    assert 0 < found["back_p50_ms"] <= found["back_p99_ms"] <= found["all_back_ms"]
+    assert 0 <= found["ic_lag_p99_ms"] <= found["ic_lag_max_ms"]
+    assert found["ic_rss_peak_bytes"] > 1 << 20
+
+
+async def herded(tree: links.Tree) -> list[measures.Measure]:
+    return [one async for one in links._herds((tree,), 1)]
 
 
 def test_a_peer_that_is_not_here_is_a_row_that_says_so() -> None:
@@ -139,7 +147,7 @@ def test_a_run_that_cannot_end_well_does_not_begin() -> None:
     from bench.propagation import checks  # noqa: PLC0415 it raises the limits of this process
 
     with pytest.raises(errors.UsageError, match="memory"):
-        checks.check(agents=10_000, processes=2, document_bytes=1 << 30, programs=3)
+        checks.check(checks.Need(agents=10_000, links_of_one=1, document_bytes=1 << 30, programs=3))
 
 
 def test_no_setting_of_the_product_reaches_the_plain_transport() -> None:
@@ -184,6 +192,6 @@ def test_the_bench_of_the_api_measures_what_it_says() -> None:
         check=True,
         timeout=60,
     )
-    rows = msgspec.json.decode(done.stdout)
-    assert len(rows) == 13
-    assert all(0 < row["median_ms"] <= row["worst_ms"] for row in rows)
+    found = saving.of(done.stdout.decode().splitlines(), "api").figures
+    assert len(found) == 13 * 3
+    assert all(one.value > 0 for one in found)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench import measures
+from bench import measures, saved
 from bench.kv import load, local, systems
 
 pytestmark = pytest.mark.integration
@@ -40,7 +40,7 @@ class Memory:
 
 def figures(found: list[measures.Measure]) -> dict[str, float]:
     assert {one.bench for one in found} == {"kv"}
-    assert [measures.read([measures.line(one)])[0] for one in found] == found
+    assert list(saved.of([measures.line(one) for one in found], "kv").figures) == found
     return {one.figure: one.value for one in found}
 
 

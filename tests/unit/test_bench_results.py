@@ -3,11 +3,14 @@
 import pathlib
 import re
 import xml.dom.minidom
+from typing import Any
 
+import msgspec
 from click import testing
 
 from bench import commands, machine, measures
-from bench.propagation import pages, results, stand
+from bench import saved as saving
+from bench.propagation import curves, pages, results, slopes, stand
 from coordinator import errors
 
 
@@ -48,9 +51,8 @@ def test_a_page_shows_every_row_and_what_the_machine_was() -> None:
         machine="an <old> one", cores=2, memory_bytes=2**30, kernel="6", python="3.11", fsync_ms=0.4, versions={}
     )  # fmt: skip
     rows = results.rows([result(), result("tree-c", convergence_ms=1.0), result(foreign=0.5, mode="full")])
-    made = pages.page(
-        rows, [results.Missing(system="nats", missing="not installed")], {"tree-c": "no names"}, where
-    )
+    away = [results.Missing(system="nats", missing="not installed")]
+    made = pages.page(pages.Told(rows=rows, missing=away, lacks={"tree-c": "no names"}, where=where))
     assert "an &lt;old&gt; one" in made
     assert "not installed" in made
     assert "no names" in made
@@ -98,7 +100,78 @@ def test_a_saved_file_is_shown_again_with_its_page(tmp_path: pathlib.Path) -> No
 
 def test_documents_are_measured_by_what_is_done_to_them() -> None:
     lines = run("documents", "--servers", "20", "--rounds", "1", "-o", "json").output.splitlines()
-    found = {one.figure: one for one in measures.read(lines)}
+    found = {one.figure: one for one in saving.of(lines, "documents").figures}
     assert {"read_json_ms", "validate_ms", "difference_ms", "plan_ms"} <= set(found)
     assert all(one.value > 0 for one in found.values())
     assert isinstance(run("documents", "--servers", "many").exception, errors.UsageError)
+
+
+def grown(*agents: int, **changes: Any) -> list[results.Result]:
+    return [
+        result(agents=one, convergence_ms=float(one), publish_ms=0.5, server_cpu_s=one * 1e-4, commits=2,
+               after_cpu_s=0.001, **changes)
+        for one in agents
+    ]  # fmt: skip
+
+
+def test_a_line_is_shown_where_one_thing_alone_grows_over_three_points(tmp_path: pathlib.Path) -> None:
+    was = saved(tmp_path / "was", *grown(100, 10, 1000), *grown(100, sites=5), result("etcd", agents=50))
+    shown = run("report", str(was)).output
+    assert shown.count("growth with") == 1
+    assert "growth with servers: 2 sites, 1 KiB, full change, mode propagation, plain" in shown
+    assert "servers x100: converged x1e+02, MIC's CPU x1, commits x1, CPU of all servers x1e+02" in shown
+
+
+def test_two_points_are_no_line() -> None:
+    assert not curves.found(results.rows(grown(10, 100)))
+    other = grown(10, 100) + grown(1000, document_bytes=4096)
+    assert not curves.found(results.rows(other))
+
+
+def test_the_drawing_of_a_line_is_whole_and_marks_what_is_loaded() -> None:
+    (one,) = curves.found(results.rows([*grown(10, 100), *grown(1000, foreign=0.5)]))
+    drawing = slopes.drawn(one)
+    xml.dom.minidom.parseString(drawing.removeprefix("<figure>").removesuffix("</figure>"))
+    assert "1,000*" in drawing
+    assert "* loaded" in drawing
+    assert drawing.count("<polyline") == 3
+    assert one.sentence.endswith("(loaded)")
+
+
+def test_what_is_partial_says_so_wherever_it_is_shown(tmp_path: pathlib.Path) -> None:
+    cut = results.Partial(partial="interrupted", have=1, wanted=40)
+    was, page = tmp_path / "was", tmp_path / "page.html"
+    was.write_text(results.line(result()) + "\n" + msgspec.json.encode(cut).decode() + "\n")
+    words = "partial: interrupted after 1 of 40 figures"
+    assert words in run("report", str(was), "--html", str(page)).output
+    assert words in page.read_text()
+    compared = run("compare", str(was), str(saved(tmp_path / "whole", result())))
+    assert compared.return_value == 0
+    assert words in compared.stderr
+
+
+def test_a_file_that_breaks_off_within_a_line_is_refused_by_name(tmp_path: pathlib.Path) -> None:
+    was = saved(tmp_path / "half.jsonl", result())
+    was.write_text(was.read_text()[:-30])
+    problem = run("report", str(was)).exception
+    assert isinstance(problem, errors.UsageError)
+    assert "half.jsonl" in problem.message
+
+
+def test_a_peer_that_nobody_knows_is_refused_with_those_that_are_known() -> None:
+    problem = run("propagation", "--peers", "memcached").exception
+    assert isinstance(problem, errors.UsageError)
+    assert "zookeeper" in problem.message
+
+
+def test_figures_of_every_bench_are_shown_with_their_unit(tmp_path: pathlib.Path) -> None:
+    was = tmp_path / "was"
+    found = [
+        measures.Measure(bench="herd", case="ten", figure="rss_bytes", value=3 << 20),
+        measures.Measure(bench="herd", case="ten", figure="back_ms", value=1234.5, foreign=0.9),
+    ]
+    was.write_text("".join(measures.line(one) + "\n" for one in found))
+    shown = run("report", str(was)).output
+    assert "3.0 MiB" in shown
+    assert re.search(r"back_ms +1,234 +loaded", shown)
+    assert "loaded: others used" in shown
