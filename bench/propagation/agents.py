@@ -65,14 +65,19 @@ class Agent:
         return self.subscriber.deadline
 
     def handle(self, event: events.Input, now: float) -> tuple[object, ...]:
-        outputs: tuple[object, ...] = self.subscriber.handle(event, now)
-        for one in outputs:
-            if isinstance(one, events.Accepted):
-                self._receipts.note(one.digest)
-                self._seq += 1
-                outputs += self.subscriber.tell(_ready(one.version, one.digest, self._seq))
-            elif isinstance(one, subscriber.TellAgain) and self.subscriber.ack is not None:
-                outputs += self.subscriber.send(messages.Ack(self.subscriber.ack))
+        outputs: tuple[object, ...] = ()
+        for one in self.subscriber.handle(event, now):
+            match one:
+                case events.Accepted(version, digest):
+                    self._receipts.note(digest)
+                    self._seq += 1
+                    outputs += self.subscriber.tell(_ready(version, digest, self._seq))
+                case intake.Changed():
+                    pass
+                case subscriber.TellAgain() if self.subscriber.ack is not None:
+                    outputs += self.subscriber.send(messages.Ack(self.subscriber.ack))
+                case _:
+                    outputs += (one,)
         return outputs
 
     def drained(self, link: names.LinkId, now: float) -> tuple[object, ...]:  # noqa: ARG002 it serves nobody

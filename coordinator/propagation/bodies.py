@@ -10,6 +10,7 @@ more than the bound of the signed record.
 
 import hashlib
 from collections import OrderedDict
+from typing import cast
 
 from backports import zstd
 
@@ -89,14 +90,14 @@ class Shelf:
         return tuple(self._bodies)
 
     def get(self, digest: str) -> bytes | None:
-        return self._bodies.get(names.Digest(digest))
+        return self._bodies.get(cast("names.Digest", digest))
 
     def add(self, digest: names.Digest, body: bytes) -> None:
         self._bodies[digest] = body
 
     def keep(self, digests: frozenset[names.Digest]) -> None:
         """Drop every other body."""
-        for digest in [d for d in self._bodies if d not in digests]:
+        for digest in self._bodies.keys() - digests:
             del self._bodies[digest]
         if self._encodings:
             for pair in [p for p in self._encodings if p[0] not in self._bodies]:

@@ -5,15 +5,17 @@ refuse. Never by clocks. An object is taken only verified; a target only togethe
 the size, the digest and the tier's own check. Everything is durable before it counts: one `Store` at a time, and what
 is taken meanwhile waits for the next.
 Law: the accepted version never decreases (I3); no body is pulled twice in a row after a failure.
+
+A revision passes through here once in every child of the tree, so whatever seldom has anything to do is asked by a
+look at one attribute, and called only where that says so.
 """
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.propagation import bodies, events, holding, messages, mirror
+from coordinator.propagation import bodies, coming, complaints, events, holding, messages, mirror
 from coordinator.trust import signing
 
 Refusal = holding.Refusal
@@ -38,30 +40,15 @@ Output = events.Send | events.Store | events.Judge | events.Accepted | events.No
 Check = Callable[[bytes], Refusal | None]
 """The tier's own look at a body, with the same limits as at upload; pure."""
 
-
-def _always() -> bool:
-    return True
-
-
+_NO_FRAME = (names.Digest(""), b"")
+_OUTDATED = "target older than accepted"
 AT_ONCE_BYTES = (
     limits.CHUNK_BYTES
 )  # a larger body that is not to run yet is judged aside: to expand 32 MiB takes seconds
-_COMPLAINTS = 8  # of one link; a parent that invents reasons costs no more
 
 
-class _Wanted(msgspec.Struct):
-    """A verified target on its way in, waiting for record or body."""
-
-    link: names.LinkId
-    target: mirror.SignedTarget
-    record: mirror.SignedRecord | None = None
-    assembly: bodies.Assembly | None = None
-    full: bool = False
-    """A delta failed once: pull without base, once."""
-    asked: int | None = None
-    """Offset of the piece asked for last."""
-    nudged: int | None = None
-    """Offset still missing at the last heartbeat."""
+def _always() -> bool:
+    return True
 
 
 class Intake:
@@ -98,13 +85,13 @@ class Intake:
         """Over whose link pieces of a prepared body are asked for."""
         self._staged: dict[str, tuple[mirror.AnySigned, ...]] = {}
         self._staged_body: tuple[names.Digest, bytes] | None = None
-        self._frame = (names.Digest(""), b"")
+        self._frame = _NO_FRAME
         """Of the body that came last, where it came as one zstd frame."""
         self._storing: tuple[mirror.AnySigned, ...] | None = None
         self._ticket = 0
-        self._wanted: _Wanted | None = None
+        self._wanted: coming.Wanted | None = None
         self._refused: names.Serial | None = None
-        self._distrusted: dict[names.LinkId, dict[str, None]] = {}
+        self._complaints = complaints.Complaints()
 
     def hold(self, entitled: Callable[[], bool] = _always) -> None:
         """From here on the body of a prepared revision is pulled too, while this tier is `entitled` to one."""
@@ -114,12 +101,14 @@ class Intake:
     @property
     def distrust(self) -> str:
         """Why objects that came over a link that stands were refused; empty where none were."""
-        return next((why for told in self._distrusted.values() for why in reversed(told)), "")
+        return self._complaints.last
 
     @property
     def busy(self) -> bool:
         """Whether something taken is not durable yet or still on its way."""
         return self._storing is not None or bool(self._staged) or self._wanted is not None
+
+    # --- objects --------------------------------------------------------------------------------------------------
 
     def offered(
         self, link: names.LinkId, offer: messages.Offer, *, below: bool = False
@@ -131,36 +120,52 @@ class Intake:
         """
         if link and not below:
             self._parent = link
+        outputs, records = self._considered(link, offer, below=below)
+        if self._wanted is not None and self._wanted.link == link:
+            outputs += self._match(self._wanted, records)
+            if offer.body is not None:
+                outputs += self._piece(link, offer.body)
+        return (*outputs, *self._onwards())
+
+    def _considered(
+        self, link: names.LinkId, offer: messages.Offer, *, below: bool
+    ) -> tuple[list[Output], list[mirror.SignedRecord]]:
+        """Of its objects all but the records, which say nothing without a target."""
         outputs: list[Output] = []
-        records: dict[names.Version, mirror.SignedRecord] = {}
-        missing = offer.after > names.NO_SERIAL and offer.after > self._admitted()
+        records: list[mirror.SignedRecord] = []
+        admissions: list[mirror.SignedAdmission] = []
         for raw in offer.objects:
             try:
                 signed = mirror.verify(raw, self.keyring)
             except errors.SignatureError as problem:
-                outputs += self._complain("object refused", link, problem.message)
+                outputs += self._complaints.add("object refused", link, problem.message)
                 continue
-            if isinstance(signed, mirror.SignedAdmission) and (below or missing):
-                continue
-            if isinstance(signed, mirror.SignedRecord):
-                record = signed.content
-                records[names.Version(record.generation, record.revision)] = signed
-            else:
-                outputs += self._consider(link, signed)
-        outputs += self._match(link, records)
-        if offer.body is not None:
-            outputs += self._piece(link, offer.body)
-        return (*outputs, *self._pull(), *self._flush(), *self._pull_held())
+            match signed:
+                case mirror.SignedTarget():
+                    outputs += self._consider_target(link, signed)
+                case mirror.SignedRecord():
+                    records.append(signed)
+                case mirror.SignedAdmission():
+                    admissions.append(signed)
+                case mirror.SignedTrust():
+                    outputs += self._consider_trust(link, signed)
+        if admissions and not below and offer.after <= self._admitted():
+            for admission in admissions:
+                outputs += self._consider_admission(link, admission)
+        return outputs, records
 
-    def _complain(self, phrase: str, link: names.LinkId, detail: str) -> list[Output]:
-        """Told once per link and reason, however often it is offered; remembered as long as the link stands."""
-        told, why = self._distrusted.setdefault(link, {}), f"{phrase}: {detail}"
-        if why in told:
-            return []
-        if len(told) >= _COMPLAINTS:
-            del told[next(iter(told))]
-        told[why] = None
-        return [_warning(phrase, link, detail)]
+    def _onwards(self) -> list[Output]:
+        """Whatever can be asked for or made durable now."""
+        outputs: list[Output] = []
+        if self._wanted is not None:
+            pull = self._wanted.next_pull(self.content.digest)
+            if pull is not None:
+                outputs.append(events.Send((self._wanted.link,), pull))
+        if self._storing is None and (self._staged or self._staged_held is not None):
+            outputs.append(self._flush())
+        if self.holding.stage is holding.Stage.COMING:
+            outputs += self._pull_held()
+        return outputs
 
     def _admitted(self) -> names.Serial:
         """The greatest admission that was taken, durable or not yet."""
@@ -168,61 +173,39 @@ class Intake:
         serials = [one.content.serial for one in taken if isinstance(one, mirror.SignedAdmission)]
         return max([*serials, self.content.numbers.admission])
 
-    def _consider(self, link: names.LinkId, signed: mirror.AnySigned) -> list[Output]:
-        match signed:
-            case mirror.SignedTrust():
-                held, new = self.content.trust, signed.content.serial
-                if new == held.content.serial and held.raw and signed.raw != held.raw:
-                    return self._complain("two trusts of one number", link, f"seq {new.seq}")
-                if new > held.content.serial:
-                    self.keyring = signing.Keyring(self.keyring.cluster, signed.content)
-                    self._stage(signed)
-            case mirror.SignedAdmission():
-                return self._consider_admission(link, signed)
-            case mirror.SignedTarget():
-                return self._consider_target(link, signed)
-            case mirror.SignedRecord():
-                pass
-        return []
+    def _consider_trust(self, link: names.LinkId, signed: mirror.SignedTrust) -> Sequence[Output]:
+        held, new = self.content.trust, signed.content.serial
+        if new == held.content.serial and held.raw and signed.raw != held.raw:
+            return self._complaints.add("two trusts of one number", link, f"seq {new.seq}")
+        if new > held.content.serial:
+            self.keyring = signing.Keyring(self.keyring.cluster, signed.content)
+            self._stage(signed)
+        return ()
 
-    def _consider_admission(self, link: names.LinkId, signed: mirror.SignedAdmission) -> list[Output]:
+    def _consider_admission(self, link: names.LinkId, signed: mirror.SignedAdmission) -> Sequence[Output]:
         if self._own is not None and signed.content.server_id != self._own:
-            return []
+            return ()
         held = self.content.admissions.get(signed.content.server_id)
         if held is not None and held.content.serial == signed.content.serial and held.raw != signed.raw:
-            return self._complain("two admissions of one number", link, signed.content.server_id)
+            return self._complaints.add("two admissions of one number", link, signed.content.server_id)
         if held is None or signed.content.serial > held.content.serial:
             self._stage(signed)
-        return []
+        return ()
 
-    def _consider_target(self, link: names.LinkId, signed: mirror.SignedTarget) -> list[Output]:
-        if self._wanted is not None and self._stuck(link, signed):
+    def _consider_target(self, link: names.LinkId, signed: mirror.SignedTarget) -> Sequence[Output]:
+        if self._wanted is not None and self._wanted.is_stuck(link, signed.raw):
             self._wanted = None
         new, held = signed.content, self._newest_target()
-        version, serial = new.version, new.serial
-        if version < self._floor:
-            return self._complain("target older than accepted", link, f"got {version}, have {self._floor}")
-        if held is not None:
-            old = held.content
-            before, known = old.version, old.serial
-            if serial == known and signed.raw != held.raw:
-                return self._complain("two targets of one number", link, f"seq {new.seq}")
-            if serial <= known:
-                return []
-            if version < before:
-                return self._complain("target older than accepted", link, f"got {version}, have {before}")
-            if version == before and new.active.digest != old.active.digest:
-                return self._complain("two digests of one revision", link, str(version))
-        if serial != self._refused:
-            self._wanted = _Wanted(link, signed)
-        return []
-
-    def _stuck(self, link: names.LinkId, signed: mirror.SignedTarget) -> bool:
-        """Whether the body of this very target is awaited from another link, which has been asked and stays silent."""
-        wanted = self._wanted
-        if wanted is None or wanted.assembly is None or wanted.link == link:
-            return False
-        return wanted.target.raw == signed.raw and wanted.nudged == wanted.assembly.offset
+        if self._floor is not names.NO_VERSION and new.version < self._floor:
+            return self._complaints.add(_OUTDATED, link, f"got {new.version}, have {self._floor}")
+        if held is not None and not new.follows(held.content):
+            complaint = _out_of_order(signed, held)
+            if complaint is not None:
+                phrase, detail = complaint
+                return self._complaints.add(phrase, link, detail) if phrase else ()
+        if self._refused is None or new.serial != self._refused:
+            self._wanted = coming.Wanted(link, signed)
+        return ()
 
     def _newest_target(self) -> mirror.SignedTarget | None:
         if self._wanted is not None:
@@ -234,36 +217,79 @@ class Intake:
                         return signed
         return self.content.target
 
-    def _match(
-        self, link: names.LinkId, records: Mapping[names.Version, mirror.SignedRecord]
-    ) -> list[Output]:
-        """Give the wanted target its record, and ask for its body."""
-        wanted = self._wanted
-        if wanted is None or wanted.link != link or wanted.record is not None:
-            return []
-        target = wanted.target.content
-        version, digest = target.version, target.active.digest
-        record = records.get(version)
-        if record is None and self.content.version == version:
-            record = self.content.record
+    # --- the body of the target -----------------------------------------------------------------------------------
+
+    def _match(self, wanted: coming.Wanted, records: Sequence[mirror.SignedRecord]) -> Sequence[Output]:
+        """Give the wanted target its record, and say which body it is."""
+        if wanted.record is not None:
+            return ()
+        target, held = wanted.target.content, self.content.record
+        record = next((one for one in records if one.content.is_of(target)), None)
+        if record is None and held is not None and held.content.is_of(target):
+            record = held
+        digest = target.active.digest
         if record is None or record.content.digest != digest:
             self._wanted = None
-            return self._complain("target without its record", link, str(version))
+            return self._complaints.add("target without its record", wanted.link, str(target.version))
         if record.content.size_bytes > limits.DOCUMENT_BYTES:
-            return self._refuse(Refusal("too_large", f"body of {record.content.size_bytes} bytes"))
-        wanted.record = record
+            return self._refuse(wanted, Refusal("too_large", f"body of {record.content.size_bytes} bytes"))
+        wanted.awaits(record)
         body = self.shelf.get(digest)
-        if body is not None:
-            return self._take(body)
-        wanted.assembly = bodies.Assembly(digest, record.content.size_bytes)
-        return []
+        return () if body is None else self._take(wanted, record, body)
 
     def piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
         """A piece of a body came in; what nobody waits for is dropped."""
-        judge = self._hold(chunk)
-        return (*judge, *self._piece(link, chunk), *self._pull(), *self._flush(), *self._pull_held())
+        judge = self._hold(chunk) if self.holding.stage is holding.Stage.COMING else ()
+        return (*judge, *self._piece(link, chunk), *self._onwards())
 
-    def _hold(self, chunk: messages.Chunk) -> tuple[Output, ...]:
+    def _piece(self, link: names.LinkId, chunk: messages.Chunk) -> Sequence[Output]:
+        wanted = self._wanted
+        if wanted is None or wanted.assembly is None or wanted.link != link:
+            return ()
+        assembly = wanted.assembly
+        if chunk.digest != assembly.digest:
+            return ()
+        try:
+            body = assembly.add(chunk, self.shelf.get(chunk.base) if chunk.base else None)
+        except errors.ProtocolError as problem:
+            if not wanted.start_again():
+                self._wanted = None
+            return (complaints.warning("body refused", link, problem.message),)
+        if body is None:
+            return ()
+        if self.relays and not wanted.full:
+            self.shelf.learn(assembly, self.content.digest)
+        self._frame = (assembly.digest, assembly.frame)
+        assert wanted.record is not None
+        return self._take(wanted, wanted.record, body)
+
+    def _take(self, wanted: coming.Wanted, record: mirror.SignedRecord, body: bytes) -> Sequence[Output]:
+        digest = record.content.digest
+        if self.content.digest != digest:
+            refusal = self._check(body)
+            if refusal is not None:
+                return self._refuse(wanted, refusal)
+        self._wanted = None
+        self._staged_body = None if digest in self.shelf else (digest, body)
+        self._staged[mirror.TARGET_KEY] = (wanted.target, record)
+        return ()
+
+    def _refuse(self, wanted: coming.Wanted, refusal: Refusal) -> Sequence[Output]:
+        self._wanted, target = None, wanted.target.content
+        self._refused = target.serial
+        return (Refused(target.version, target.active.digest, refusal),)
+
+    def nudge(self, parent: names.LinkId) -> tuple[Output, ...]:
+        """Called every heartbeat to the parent: ask again for what was asked for at the last one and has not come."""
+        self._parent = parent
+        self.holding.nudge()
+        if self._wanted is not None:
+            self._wanted.nudge()
+        return tuple(self._onwards())
+
+    # --- the body of a prepared revision --------------------------------------------------------------------------
+
+    def _hold(self, chunk: messages.Chunk) -> Sequence[Output]:
         body = self.holding.piece(chunk, self.shelf.get(chunk.base) if chunk.base else None)
         if body is None:
             return ()
@@ -280,7 +306,7 @@ class Intake:
         if self._judging is None or self._judging[0] != digest or digest != self.holding.digest:
             return ()
         self._judged(refusal)
-        return self._flush()
+        return tuple(self._onwards())
 
     def _judged(self, refusal: Refusal | None) -> None:
         body, self._judging = self._judging, None
@@ -289,143 +315,11 @@ class Intake:
         else:
             self.holding.refused(refusal)
 
-    def _pull_held(self) -> tuple[Output, ...]:
-        if self.holding.stage is not holding.Stage.COMING or not self._entitled():
+    def _pull_held(self) -> Sequence[Output]:
+        if self._parent is None or self._wanted is not None or not self._entitled():
             return ()
-        pull = (
-            None
-            if self._parent is None or self._wanted is not None
-            else self.holding.next_pull(self.content.digest)
-        )
-        return () if pull is None or self._parent is None else (events.Send((self._parent,), pull),)
-
-    def nudge(self, parent: names.LinkId) -> tuple[Output, ...]:
-        """Called every heartbeat to the parent: ask again for what was asked for at the last one and has not come."""
-        self._parent = parent
-        self.holding.nudge()
-        return (*self._nudged(), *self._pull_held())
-
-    def _nudged(self) -> tuple[Output, ...]:
-        wanted = self._wanted
-        if wanted is None or wanted.assembly is None:
-            return ()
-        if wanted.nudged != wanted.assembly.offset:
-            wanted.nudged = wanted.assembly.offset
-            return ()
-        wanted.asked = None
-        return self._pull()
-
-    def _pull(self) -> tuple[Output, ...]:
-        wanted = self._wanted
-        if wanted is None or wanted.assembly is None or wanted.asked == wanted.assembly.offset:
-            return ()
-        wanted.asked = wanted.assembly.offset
-        base = "" if wanted.full else self.content.digest
-        pull = messages.Pull(wanted.assembly.digest, base, wanted.assembly.offset)
-        return (events.Send((wanted.link,), pull),)
-
-    def _piece(self, link: names.LinkId, chunk: messages.Chunk) -> tuple[Output, ...]:
-        wanted = self._wanted
-        if wanted is None or wanted.assembly is None or wanted.link != link:
-            return ()
-        if chunk.digest != wanted.assembly.digest:
-            return ()
-        try:
-            body = wanted.assembly.add(chunk, self.shelf.get(chunk.base) if chunk.base else None)
-        except errors.ProtocolError as problem:
-            return self._start_again(wanted, problem.message)
-        if body is None:
-            return ()
-        if self.relays and not wanted.full:
-            self.shelf.learn(wanted.assembly, self.content.digest)
-        self._frame = (wanted.assembly.digest, wanted.assembly.frame)
-        return tuple(self._take(body))
-
-    def _start_again(self, wanted: _Wanted, why: str) -> tuple[Output, ...]:
-        note = _warning("body refused", wanted.link, why)
-        assert wanted.assembly is not None
-        if wanted.full:
-            self._wanted = None
-            return (note,)
-        assert wanted.record is not None
-        wanted.full, wanted.asked = True, None
-        wanted.assembly = bodies.Assembly(wanted.assembly.digest, wanted.record.content.size_bytes)
-        return (note,)
-
-    def _take(self, body: bytes) -> list[Output]:
-        wanted = self._wanted
-        assert wanted is not None
-        assert wanted.record is not None
-        digest = wanted.target.content.active.digest
-        if self.content.digest != digest:
-            refusal = self._check(body)
-            if refusal is not None:
-                return self._refuse(refusal)
-        self._wanted = None
-        self._staged_body = None if digest in self.shelf else (digest, body)
-        self._staged[mirror.TARGET_KEY] = (wanted.target, wanted.record)
-        return []
-
-    def _refuse(self, refusal: Refusal) -> list[Output]:
-        wanted, self._wanted = self._wanted, None
-        assert wanted is not None
-        target = wanted.target.content
-        self._refused = target.serial
-        return [Refused(target.version, target.active.digest, refusal)]
-
-    def _stage(self, signed: mirror.AnySigned) -> None:
-        self._staged[mirror.ledger_key(signed)] = (signed,)
-
-    def _flush(self) -> tuple[Output, ...]:
-        if self._storing is not None or not (self._staged or self._staged_held):
-            return ()
-        batch = tuple(itertools.chain.from_iterable(self._staged.values()))
-        body, self._staged_body, self._staged = self._staged_body, None, {}
-        self._storing = batch
-        self._ticket += 1
-        alone = not batch  # what is to run does not depend on there being room for what is not yet
-        if alone:
-            body = self._storing_held = self._staged_held
-            self._staged_held, self._frame = None, self.holding.frame
-        elif body is not None:
-            self.shelf.add(*body)
-        raws = {mirror.ledger_key(signed): signed.raw for signed in batch}
-        new = [one.content.active.digest for one in batch if isinstance(one, mirror.SignedTarget)]
-        prepared = [one.content.prepared for one in batch if isinstance(one, mirror.SignedTarget)]
-        held = [one.digest for one in (*prepared, self.holding.pointer) if one is not None]
-        # What is on the shelf is not stored again, so it stays on the disk too.
-        keep = tuple(dict.fromkeys((*new, *held, *self.shelf.digests)))
-        frame = self._frame[1] if body is not None and body[0] == self._frame[0] else b""
-        self._frame = (names.Digest(""), b"")
-        return (events.Store(self._ticket, raws, body, keep, frame, spare=alone),)
-
-    def stored(self, ticket: int, problem: str = "") -> tuple[Output, ...]:
-        """The ledger has it: from here on it counts. Or it has no room for what is not to run yet, which is a `problem`."""
-        if self._storing is None or ticket != self._ticket:
-            return ()
-        batch, self._storing = self._storing, None
-        before = self.content
-        after = self.content = before.take_all(batch)
-        if self._storing_held is not None:
-            self._stored_held(*self._storing_held, problem)
-        accepted: tuple[Output, ...] = ()
-        if after.version != before.version:
-            body = self.shelf.get(after.digest)
-            assert body is not None
-            accepted = (events.Accepted(after.version, after.digest, body),)
-        self._prepare(after)
-        kept = {before.digest, after.digest, self.holding.digest}
-        if accepted or self.holding.stage is not holding.Stage.NOTHING:
-            self.shelf.keep(frozenset(kept))
-        return (_CHANGED, *accepted, *self._flush(), *self._pull_held())
-
-    def _stored_held(self, digest: names.Digest, body: bytes, problem: str) -> None:
-        self._storing_held = None
-        if problem:
-            self.holding.refused(Refusal(holding.NO_ROOM, problem))
-        else:
-            self.shelf.add(digest, body)
-            self.holding.stored()
+        pull = self.holding.next_pull(self.content.digest)
+        return () if pull is None else (events.Send((self._parent,), pull),)
 
     def _prepare(self, content: mirror.Content) -> None:
         """What the target now prepares is wanted beside what is active."""
@@ -436,13 +330,77 @@ class Intake:
         if self._staged_held is not None and self._staged_held[0] != self.holding.digest:
             self._staged_held = None  # of the one prepared before
 
+    # --- durable --------------------------------------------------------------------------------------------------
+
+    def _stage(self, signed: mirror.AnySigned) -> None:
+        self._staged[mirror.ledger_key(signed)] = (signed,)
+
+    def _flush(self) -> events.Store:
+        """All that is staged, as one."""
+        batch: list[mirror.AnySigned] = []
+        for group in self._staged.values():
+            batch += group
+        body, self._staged_body, self._staged = self._staged_body, None, {}
+        self._storing = tuple(batch)
+        self._ticket += 1
+        frame, self._frame = self._frame, _NO_FRAME
+        alone = not batch  # what is to run does not depend on there being room for what is not yet
+        if alone:
+            body = self._storing_held = self._staged_held
+            self._staged_held, frame = None, self.holding.frame
+        elif body is not None:
+            self.shelf.add(*body)
+        keep = self.shelf.digests  # what is here is not stored again, so it stays on the disk too
+        if self.holding.pointer is not None:
+            keep += (self.holding.pointer.digest,)
+        raws: dict[str, bytes] = {}
+        for signed in batch:
+            raws[mirror.ledger_key(signed)] = signed.raw
+            if isinstance(signed, mirror.SignedTarget) and signed.content.prepared is not None:
+                keep += (signed.content.prepared.digest,)
+        packed = frame[1] if body is not None and body[0] == frame[0] else b""
+        return events.Store(self._ticket, raws, body, keep, packed, spare=alone)
+
+    def stored(self, ticket: int, problem: str = "") -> tuple[Output, ...]:
+        """The ledger has it: from here on it counts. Or it has no room for what is not to run yet, which is a `problem`."""
+        if self._storing is None or ticket != self._ticket:
+            return ()
+        batch, self._storing = self._storing, None
+        before = self.content
+        after = self.content = before.take_all(batch)
+        if self._storing_held is not None:
+            self._stored_held(*self._storing_held, problem)
+        if after.target is not before.target:
+            self._prepare(after)
+        version, digest = after.version, after.digest
+        if version == before.version:
+            if self.holding.stage is not holding.Stage.NOTHING:
+                self._tidy(before.digest, digest)
+            return (_CHANGED, *self._onwards())
+        self._tidy(before.digest, digest)
+        body = self.shelf.get(digest)
+        assert body is not None
+        return (_CHANGED, events.Accepted(version, digest, body), *self._onwards())
+
+    def _stored_held(self, digest: names.Digest, body: bytes, problem: str) -> None:
+        self._storing_held = None
+        if problem:
+            self.holding.refused(Refusal(holding.NO_ROOM, problem))
+        else:
+            self.shelf.add(digest, body)
+            self.holding.stored()
+
+    def _tidy(self, before: names.Digest, after: names.Digest) -> None:
+        """Only the bodies that somebody may still need stay in memory: the one before as the base of a delta."""
+        self.shelf.keep(frozenset((before, after, self.holding.digest)))
+
     def refusing(self, serial: names.Serial) -> bool:
         """Whether this target was refused here, so that asking for it again leads nowhere."""
         return self._refused == serial
 
     def gone(self, link: names.LinkId) -> None:
         """What was on its way over `link` will not come."""
-        self._distrusted.pop(link, None)
+        self._complaints.gone(link)
         if self._wanted is not None and self._wanted.link == link:
             self._wanted = None
         if link == self._parent:
@@ -455,5 +413,15 @@ class Intake:
         self.holding.again()
 
 
-def _warning(phrase: str, link: names.LinkId, detail: str) -> events.Note:
-    return events.Note(events.Severity.WARNING, phrase, {"link": link, "detail": detail})
+def _out_of_order(new: mirror.SignedTarget, held: mirror.SignedTarget) -> tuple[str, str] | None:
+    """Why a target is not taken, as phrase and detail: nothing to say of one that is merely known. None: it is newer."""
+    serial, known = new.content.serial, held.content.serial
+    if serial <= known:
+        conflict = serial == known and new.raw != held.raw
+        return ("two targets of one number", f"seq {serial.seq}") if conflict else ("", "")
+    version, before = new.content.version, held.content.version
+    if version < before:
+        return _OUTDATED, f"got {version}, have {before}"
+    if version == before and new.content.active.digest != held.content.active.digest:
+        return "two digests of one revision", str(version)
+    return None

@@ -123,9 +123,11 @@ class Content(msgspec.Struct, frozen=True, dict=True):
 
 def ledger_key(signed: AnySigned) -> str:
     """Under which key of the ledger an object stands."""
-    if isinstance(signed, SignedAdmission):
-        return ADMISSION_PREFIX + signed.content.server_id
-    return _KEYS[type(signed)]
+    key = _KEYS.get(type(signed))
+    if key is not None:
+        return key
+    assert isinstance(signed, SignedAdmission)
+    return ADMISSION_PREFIX + signed.content.server_id
 
 
 def verify(raw: bytes, keyring: signing.Keyring) -> AnySigned:

@@ -48,6 +48,14 @@ class Target(msgspec.Struct, frozen=True, array_like=True):
     def version(self) -> names.Version:
         return names.Version(self.generation, self.active.revision)
 
+    def follows(self, other: "Target") -> bool:
+        """Whether it is newer in all that orders it, as nearly every one is; where it is not, `serial` and `version` tell."""
+        return (
+            self.generation == other.generation
+            and self.seq > other.seq
+            and self.active.revision > other.active.revision
+        )
+
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
     """One per revision, signed once, when the revision gets its number."""
@@ -66,6 +74,10 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     @property
     def serial(self) -> names.Serial:
         return names.Serial(self.generation, self.revision)
+
+    def is_of(self, target: Target) -> bool:
+        """Whether it is about the active revision of `target`."""
+        return self.revision == target.active.revision and self.generation == target.generation
 
 
 class AdmissionState(enum.StrEnum):

@@ -11,7 +11,17 @@ import pytest
 
 from coordinator import names
 from coordinator.hop import ledger
-from coordinator.propagation import acks, convergence, intake, master, messages, publisher, relay, subscriber
+from coordinator.propagation import (
+    acks,
+    coming,
+    convergence,
+    intake,
+    master,
+    messages,
+    publisher,
+    relay,
+    subscriber,
+)
 from nodeagent.servershell import acks as server_acks
 from nodeagent.servershell import reconcile
 
@@ -27,7 +37,7 @@ def accept_older(patch: pytest.MonkeyPatch) -> None:
     """Whatever target comes is taken, and the frames of two links overtake each other."""
 
     def consider(self: intake.Intake, link: names.LinkId, signed: Any) -> list[Any]:
-        self._wanted = intake._Wanted(link, signed)
+        self._wanted = coming.Wanted(link, signed)
         return []
 
     patch.setattr(intake.Intake, "_consider_target", consider)

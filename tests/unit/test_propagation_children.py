@@ -9,6 +9,7 @@ from coordinator.propagation import (
     mirror,
     objects,
     publisher,
+    seeking,
     subscriber,
 )
 from coordinator.trust import signing
@@ -102,8 +103,8 @@ def test_a_dial_that_is_never_answered_is_not_the_last_one() -> None:
     one = subscriber.Subscriber(me, taking, 1)
     (first,) = one.follow((events.Parent(names.ServerName("s1"), "socket", 0),), 0.0)
     assert isinstance(first, events.Dial)
-    assert one.handle(events.Tick(), subscriber.DIALLING_S) == ()
-    (second,) = one.handle(events.Tick(), subscriber.DIALLING_S + 1.0)
+    assert one.handle(events.Tick(), seeking.DIALLING_S) == ()
+    (second,) = one.handle(events.Tick(), seeking.DIALLING_S + 1.0)
     assert isinstance(second, events.Dial)
     assert second.dial != first.dial
     late = one.handle(events.Opened(first.dial, names.LinkId(1), names.ServerId("s1")), 11.0)
