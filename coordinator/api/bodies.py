@@ -1,6 +1,7 @@
 """Reading a request's body within its bound, its time and the memory that all bodies together may take.
 
-Law: not a byte over the bound is kept; what is announced as too large, or compressed, is refused before it is read.
+Laws: not a byte over the bound is kept; what is announced as too large, or compressed, is refused before it is read; and
+nothing that is not small is read of anybody whom MIC does not know.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from coordinator.api import forms, routing
 UNDER_WAY_BYTES = (
     4 * limits.HTTP_BODY_BYTES
 )  # a few administrators at once; the same is held once more as a request
+SMALL_BYTES = 64 * 1024  # what a stranger may have us hold; the memory of all bodies is for those who are known
 READ_S = 60.0  # the largest document over 5 Mbit/s
 CHUNK_BYTES = 256 * 1024
 

@@ -76,9 +76,11 @@ def application(  # noqa: PLR0913 what the process gives the HTTP side, each by 
 
     Without `admin` nothing is administered here: only what is open, and monitoring.
     """
-    front = _Front(upward.Upward(upstream, clock, kept.Kept(own)), random, observed.Observed(meters))
+    guests = listening.Guests()
+    asks = upward.Upward(upstream, clock, kept.Kept(own))
+    front = _Front(asks, random, observed.Observed(meters), guests)
     app = web.Application(middlewares=[front.guard], client_max_size=limits.HTTP_BODY_BYTES)
-    app[listening.BEGUN] = set()
+    app[listening.GUESTS] = guests
     app.on_response_prepare.append(_harden)
     for route in routes.ROUTES:
         if not admin and route.path.startswith(routing.ADMIN):
@@ -122,10 +124,17 @@ async def serve(
 class _Front:
     """Between HTTP and the link."""
 
-    def __init__(self, upward: upward.Upward, random: effects.Random, told: observed.Observed) -> None:
+    def __init__(
+        self,
+        upward: upward.Upward,
+        random: effects.Random,
+        told: observed.Observed,
+        guests: listening.Guests,
+    ) -> None:
         self._upward = upward
         self._random = random
         self._told = told
+        self._guests = guests
         self._budget = bodies.Budget()
         self._hub = streams.Hub(upward.clock, told.meters)
 
@@ -134,7 +143,7 @@ class _Front:
         """Around every answer: an id, a problem document instead of an exception, a line in the log."""
         begun = self._upward.clock.monotonic()
         request[_ID] = self._random.token(8)
-        request.app[listening.BEGUN].add(request.protocol)
+        self._guests.begun(request.protocol)
         response = await self._answered(request, handler)
         if not response.prepared:
             response.headers[REQUEST_ID] = request[_ID]
@@ -161,10 +170,15 @@ class _Front:
             asked = route.build(await _given(route, request))
             assert isinstance(asked, requests_looking.Events)
             ask = functools.partial(self._upward.events, asking)
-            return await self._hub.serve(request, ask, asked.after, {REQUEST_ID: request[_ID]})
-        with self._budget.held(bodies.announced(request, route.body)):
+            with self._guests.at_work(request.protocol):
+                return await self._hub.serve(request, ask, asked.after, {REQUEST_ID: request[_ID]})
+        size_bytes = bodies.announced(request, route.body)
+        if size_bytes > bodies.SMALL_BYTES:
+            await self._upward.known(asking)
+        with self._budget.held(size_bytes):
             asked = route.build(await _given(route, request))
-            answer = await self._upward.ask(route, asking, asked)
+            with self._guests.at_work(request.protocol):
+                answer = await self._upward.ask(route, asking, asked)
         if answer.code:
             problem = problems.answered(answer.code, answer.data)
             return _problem(_sharpened(problem, request, route), request[_ID])

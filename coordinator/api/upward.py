@@ -120,6 +120,12 @@ class Upward:
             raise SaidNoError(problems.answered(code, data))
         return msgspec.json.decode(data, type=requests_looking.EventsView)
 
+    async def known(self, asking: Asking) -> None:
+        """Raises `SaidNoError` where MIC does not know who asks, and what asking raises."""
+        code, data = await self._once(requests.Verb.WHOAMI, asking, None)
+        if code:
+            raise SaidNoError(problems.answered(code, data))
+
     async def _once(
         self, verb: requests.Verb, asking: Asking, asked: msgspec.Struct | None
     ) -> tuple[str, bytes]:

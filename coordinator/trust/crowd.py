@@ -29,7 +29,7 @@ class Crowd:
     def enter(self, source: str, give_way: Callable[[], object]) -> int:
         """A ticket; `give_way` is called at once where this one has to go, which has left by then."""
         while len(self._sources) >= self._room:
-            self._push_out()
+            self.push_out()
         self._tickets += 1
         self._sources[self._tickets] = source
         self._by_source.setdefault(source, OrderedDict())[self._tickets] = give_way
@@ -44,12 +44,16 @@ class Crowd:
             if not held:
                 del self._by_source[source]
 
-    def _push_out(self) -> None:
+    def push_out(self) -> bool:
+        """The one whose turn it is to go; False where nobody is here."""
+        if not self._sources:
+            return False
         most = max(self._by_source.values(), key=len)
         ticket, give_way = next(iter(most.items()))
         self.leave(ticket)
         self.pushed_out += 1
         give_way()
+        return True
 
 
 def of_one(address: str) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -25,10 +26,24 @@ ENDS_S = 10.0
 SILENT_S = 0.4
 
 
+class Slow(upstream.FakeUpstream):
+    """Answers once the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came, self.gate = anyio.Event(), anyio.Event()
+
+    async def ask(self, verb: str, data: bytes) -> tuple[str, bytes]:
+        self.came.set()
+        await self.gate.wait()
+        return await super().ask(verb, data)
+
+
 class Served:
-    def __init__(self, port: int, mic: upstream.FakeUpstream) -> None:
+    def __init__(self, port: int, mic: upstream.FakeUpstream, guests: listening.Guests) -> None:
         self.port = port
         self.mic = mic
+        self.guests = guests
 
     async def say(self, data: bytes) -> bytes:
         """Everything that comes back until the server closes, or has been silent for a while."""
@@ -43,12 +58,14 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Served]:
-    mic = upstream.FakeUpstream()
+async def serving(
+    context: ssl.SSLContext | None = None, mic: upstream.FakeUpstream | None = None
+) -> AsyncIterator[Served]:
+    mic = upstream.FakeUpstream() if mic is None else mic
     app = server.application(mic, clock.SystemClock(), clock.SystemRandom(), metrics.Metrics())
     runner = await server.serve(app, ADDRESS, 0, context)
     try:
-        yield Served(runner.addresses[0][1], mic)
+        yield Served(runner.addresses[0][1], mic, app[listening.GUESTS])
     finally:
         await runner.cleanup()
 
@@ -229,20 +246,81 @@ async def test_a_connection_that_rests_is_closed_and_a_busy_one_is_not(
             assert await closed(stream)
 
 
-async def test_too_many_connections_are_turned_away_and_later_ones_served(
+async def test_whoever_connects_and_says_nothing_gives_way_to_whoever_does_not_crowd(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """They kept everybody else out, for ten seconds at a time, again and again."""
     monkeypatch.setattr(listening, "CONNECTIONS", 3)
-    monkeypatch.setattr(listening, "HEAD_S", 0.5)
     async with serving() as served:
         held = [await anyio.connect_tcp(ADDRESS, served.port) for _ in range(3)]
-        one_more = await anyio.connect_tcp(ADDRESS, served.port)
-        assert await closed(one_more)
-        for stream in held:
-            assert await closed(stream)
         assert status(await served.say(head("GET /livez HTTP/1.1", "Connection: close"))) == 200
-        for stream in (one_more, *held):
+        assert await closed(held[0])
+        for stream in held:
             await stream.aclose()
+
+
+async def test_who_is_being_answered_is_not_disturbed_by_a_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "CONNECTIONS", 3)
+    slow = Slow()
+    async with serving(mic=slow) as served:
+        asking = head(f"GET {CFG}/status HTTP/1.1", f"Authorization: Bearer {TOKEN}")
+        working = await anyio.connect_tcp(ADDRESS, served.port)
+        await working.send(asking)
+        await slow.came.wait()
+        crowd = [await anyio.connect_tcp(ADDRESS, served.port) for _ in range(6)]
+        assert await closed(crowd[0])
+        slow.gate.set()
+        with anyio.fail_after(ENDS_S):
+            assert status(await working.receive()) == 200
+        for stream in (working, *crowd):
+            await stream.aclose()
+
+
+async def test_handshakes_that_never_end_are_counted_and_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "CONNECTIONS", 3)
+    wall, key = clock.SystemClock().wall(), certificates.new_key()
+    held = authority.create_authority(cluster.CLUSTER, wall)
+    pem = authority.issue_https(held, certificates.public_pem(key), [ADDRESS], [], wall)
+    async with serving(tls.https_context(pem, key)) as served:
+        crowd = []
+        for _ in range(3):
+            crowd.append(await anyio.connect_tcp(ADDRESS, served.port))
+            await crowd[-1].send(b"\x16\x03\x01")
+        context = tls.pinned_client_context(held.ca_pem)
+        async with (
+            aiohttp.ClientSession(f"https://{ADDRESS}:{served.port}") as session,
+            session.get("/livez", ssl=context) as response,
+        ):
+            assert response.status == 200
+        assert await closed(crowd[0])
+        for stream in crowd:
+            await stream.aclose()
+
+
+async def test_who_reads_nothing_of_a_large_answer_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listening, "WRITE_S", 0.2)
+    async with serving() as served:
+        served.mic.answers["cfg.status"] = ("", b'"' + b"x" * 8_000_000 + b'"')
+        with socket.create_connection((ADDRESS, served.port)) as raw:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            raw.sendall(head(f"GET {CFG}/status HTTP/1.1", f"Authorization: Bearer {TOKEN}"))
+            with anyio.fail_after(ENDS_S):
+                while len(served.guests):  # noqa: ASYNC110 nobody tells
+                    await anyio.sleep(0.02)
+
+
+async def test_a_large_body_of_somebody_unknown_is_not_read_and_takes_nobodys_room() -> None:
+    """Four of them, a byte at a time, kept every administrator from uploading."""
+    async with serving() as served:
+        served.mic.answers["people.whoami"] = ("unauthenticated", b"")
+        for _ in range(8):
+            answer = await served.say(
+                head(f"POST {CFG}/plan HTTP/1.1", f"Content-Length: {32 * 1024 * 1024}",
+                     "Content-Type: application/json", "Authorization: Bearer nobody")
+                + b"{"
+            )  # fmt: skip
+            assert status(answer) == 401
+        assert {verb for verb, _ in served.mic.calls} == {"people.whoami"}
 
 
 async def test_a_handshake_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
