@@ -106,6 +106,8 @@ class Tree:
         self.sent: list[events.Send] = []
         self.links: dict[names.ServerId, names.LinkId] = {}
         self.answers: dict[str, tuple[str, bytes]] = {}
+        self.relayed: tuple[str, bytes] = ("not_allowed", b"")
+        """What an IC answers for itself."""
         self._epochs = 0
         self._made = 0
 
@@ -123,7 +125,7 @@ class Tree:
                     self._mic.perform(output)
 
     def _answer(self, link: names.LinkId, ask: messages.Ask) -> None:
-        code, data = self.answers.get(ask.verb, ("not_allowed", b""))
+        code, data = self.answers.get(ask.verb, ("not_allowed", b"")) if ask.server else self.relayed
         self.feed(events.Heard(link, messages.Answer(ask.id, code, True, data)))
 
     def feed(self, event: events.Input) -> None:
@@ -140,6 +142,19 @@ class Tree:
         self.links[server] = link
         self.feed(events.Arrived(link, server, events.Proof(admission.content.key_digest)))
         self.feed(events.Heard(link, hello))
+
+    def connect_relay(self, role: str, server: names.ServerId, *below: names.ServerId) -> None:
+        """The IC of that server dials in, and holds the links of those."""
+        self._made += 1
+        link = names.LinkId(self._made)
+        admission = self._mic.at.past.content.admissions[server]
+        hello = messages.Hello(
+            1, CLUSTER, messages.ChildKind.IC, role, 1, objects.Numbers(), "", admission.raw, None
+        )
+        self.feed(events.Arrived(link, server, events.Proof(admission.content.key_digest)))
+        self.feed(events.Heard(link, hello))
+        rows = tuple(messages.Row(one, True, None) for one in below)
+        self.feed(events.Heard(link, messages.Rollup(1, True, rows)))
 
     def ack(
         self,

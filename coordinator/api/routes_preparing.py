@@ -4,8 +4,8 @@ from coordinator.api import forms, forms_configuration, routing
 from coordinator.tiers import requests, requests_preparing
 
 
-def _withdraw(_given: forms.Given) -> requests_preparing.Withdraw:
-    return requests_preparing.Withdraw()
+def _withdraw(given: forms.Given) -> requests_preparing.Withdraw:
+    return forms.decoded(given, requests_preparing.Withdraw, empty=requests_preparing.Withdraw())
 
 
 def _look(_given: forms.Given) -> requests_preparing.Look:
@@ -36,6 +36,7 @@ ROUTES = (
         gives=requests_preparing.Withdrawn,
         permission=routing.Permission.ADMINISTRATOR,
         summary="Nothing is prepared any more.",
+        body=routing.Body.SMALL,
         codes=("not_found", "conflict", "reused_key", "unknown_outcome", "no_space"),
         mutates=True,
     ),

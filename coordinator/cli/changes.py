@@ -52,7 +52,7 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
     choice = msgspec.convert(given, _Choice)
     _must_be_able_to_ask(shown, choice)
     if ways["withdrawn"]:
-        return preparing.withdraw(shown)
+        return preparing.withdraw(shown, choice.form, yes=choice.yes, dry_run=choice.dry_run)
     asked = shown.client()
     source = (str(preparing.number(asked)),) if ways["prepared"] else source
     saved = None if draft else plans.read(source)
@@ -219,19 +219,28 @@ class _Change:
     def prepare(self, request: dict[str, Any], named: sources.Named) -> int:
         """Ship it, and wait until it is checked."""
         ask = client.post(f"{client.CFG}/prepare", msgspec.json.encode(request), self._shown.random.token(16))
-        told = self._sent(ask, named).as_(preparing.Prepared)
+        answer = self._sent(ask, named)
+        told = answer.as_(preparing.Prepared)
         if told.plan_text and (self._choice.dry_run or self._choice.yes):
             self._shown.tell(told.plan_text)
-        if self._choice.dry_run:
-            self._shown.tell("dry run: nothing was changed")
-            return exits.Exit.OK
         if told.unchanged and told.version == told.base:
-            self._shown.tell(f"unchanged: revision {told.version.revision} is this document already")
-            return exits.Exit.OK
+            return self._unshipped(
+                answer, f"unchanged: revision {told.version.revision} is this document already"
+            )
+        if self._choice.dry_run:
+            return self._unshipped(answer, "dry run: nothing was changed")
         already = " already" if told.unchanged else ""
         self._shown.tell(f"revision {told.version.revision} is prepared{already}; nothing of it runs")
-        waiter = preparing.Waiter(self._shown, self._asked, self._choice.form)
+        waiter = preparing.Waiter(self._shown, self._asked, answer, self._choice.form)
         return waiter.wait(self._choice.level, self._choice.timeout)
+
+    def _unshipped(self, answer: client.Answer, line: str) -> int:
+        """Nothing is prepared by it."""
+        structured = printing.structured(self._choice.form, preparing.whole(answer.body, b"null"))
+        if structured is not None:
+            self._shown.say(structured)
+        self._shown.tell(line)
+        return exits.Exit.OK
 
     def _sent(self, ask: client.Ask, named: sources.Named) -> client.Answer:
         end = self._shown.clock.monotonic() + AGAIN_S

@@ -52,6 +52,15 @@ class Served(msgspec.Struct, frozen=True):
     asked: dict[names.ServerId, convergence.Asked]
 
 
+class Relay(msgspec.Struct, frozen=True):
+    """An IC that is linked."""
+
+    link: names.LinkId
+    role: str
+    server: names.ServerName
+    site: names.SiteName
+
+
 Output = (
     events.Send
     | events.Authenticated
@@ -153,6 +162,22 @@ class Master:
         return self._through(
             self.asks.ask(asks.Owner(None, number), self._way(server), verb, server, data, now), now
         )
+
+    def ask_relay(self, number: int, link: names.LinkId, verb: str, now: float) -> tuple[Output, ...]:
+        """Ask an IC itself, over its link; ends as `ask` does."""
+        way = link if link in self.publisher.children else None
+        return self._through(self.asks.ask(asks.Owner(None, number), way, verb, "", b"", now), now)
+
+    @property
+    def relays(self) -> tuple[Relay, ...]:
+        """Every IC that is linked, and is believed about its site."""
+        found = []
+        for child in self.publisher.children.values():
+            if child.hello.kind is messages.ChildKind.IC:
+                site = topology.site_of_ic(self.served.expanded, child.admit.server)
+                if site is not None:
+                    found.append(Relay(child.link, child.hello.name, child.admit.server, site))
+        return tuple(found)
 
     def drained(self, link: names.LinkId, now: float) -> tuple[Output, ...]:
         """All that was written to that link has left."""

@@ -271,6 +271,15 @@ class Desk:
 
     async def ask(self, server: names.ServerId, verb: str) -> tuple[str, bytes]:
         """(code, data) of a server's answer; the code is empty if it is good."""
+        return await self._asked(
+            lambda number, now: self.master.ask(number, server, verb, b"", now),
+        )
+
+    async def ask_relay(self, link: names.LinkId, verb: str) -> tuple[str, bytes]:
+        """As `ask`, of an IC itself."""
+        return await self._asked(lambda number, now: self.master.ask_relay(number, link, verb, now))
+
+    async def _asked(self, send: Callable[[int, float], Iterable[object]]) -> tuple[str, bytes]:
         self._numbers += 1
         number, done = self._numbers, anyio.Event()
         found: list[tuple[str, bytes]] = []
@@ -281,7 +290,7 @@ class Desk:
 
         self._answers[number] = answered
         try:
-            self.act(self.master.ask(number, server, verb, b"", self.clock.monotonic()))
+            self.act(send(number, self.clock.monotonic()))
             with anyio.move_on_after(ASK_S):
                 await done.wait()
         finally:

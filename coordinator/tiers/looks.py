@@ -23,6 +23,8 @@ class Looks:
         self.digest = ""
         self.said: dict[names.ServerId, Answer | str] = {}
         """An answer, or why there is none."""
+        self.relays: dict[names.LinkId, Answer | str] = {}
+        """The same of the ICs that are linked."""
         self.at = float("-inf")
         """Monotonic second of the last look."""
         self.turn = anyio.Lock()
@@ -30,4 +32,4 @@ class Looks:
     def of(self, digest: str) -> None:
         """From here on it is about this one."""
         if self.digest != digest:
-            self.digest, self.said, self.at = digest, {}, float("-inf")
+            self.digest, self.said, self.relays, self.at = digest, {}, {}, float("-inf")

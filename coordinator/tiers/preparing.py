@@ -5,32 +5,24 @@ What each server found is asked of it, never remembered. Laws: the number given 
 is never used again; whoever is not asked or does not answer is named, never counted as holding it.
 """
 
-from collections.abc import Mapping
-
-import anyio
 import msgspec
 
 from coordinator import errors, names
 from coordinator.config import rendering
-from coordinator.propagation import asks, mirror, objects
+from coordinator.propagation import mirror, objects
 from coordinator.store import commands
 from coordinator.tiers import (
     applying,
-    asking,
     desk,
     history,
     keys,
     pieces,
+    preparedness,
     repeating,
     requests,
     requests_preparing,
     sources,
 )
-from coordinator.tiers import looks as looks_of
-
-AT_ONCE = 64  # asks over the links at a time; each is answered within `desk.ASK_S`
-LOOK_S = 1.0  # how old an answer may be that is told without asking again
-NAMED = 200  # servers in one view, those with trouble first
 
 
 async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> requests_preparing.Prepared:
@@ -52,9 +44,10 @@ async def prepare(at: desk.Desk, caller: desk.Caller, asked: requests.Apply) -> 
             return _told(at, past.prepared.record, "", unchanged=True)
         made = await applying.permitted(at, caller, wish)
         text = rendering.render_plan(made)
-        if made.verdict == "unchanged" or wish.dry_run:
-            record = past.records[past.version.revision]
-            return _told(at, record, text, unchanged=True)
+        if made.verdict == "unchanged":
+            return _told(at, past.records[past.version.revision], text, unchanged=True)
+        if wish.dry_run:
+            return requests_preparing.Prepared(past.version, ready.digest, past.version, False, text)
         await at.commit(await _change(at, caller, wish))
         assert at.past.prepared is not None
         return _told(at, at.past.prepared.record, text, unchanged=False)
@@ -72,7 +65,10 @@ def _repeated(at: desk.Desk, caller: desk.Caller, request: str) -> requests_prep
 async def withdraw(
     at: desk.Desk, caller: desk.Caller, asked: requests_preparing.Withdraw
 ) -> requests_preparing.Withdrawn:
-    """Nothing is prepared any more; its number is never used. Raises `NotFoundError`, `ReusedKeyError`, what a commit raises."""
+    """Nothing is prepared any more; its number is never used.
+
+    Raises `NotFoundError`, `ConflictError`, `ReusedKeyError`, and what a commit raises.
+    """
     request = repeating.digest(caller, asked)
     async with at.turn:
         held = at.may_change()
@@ -83,6 +79,11 @@ async def withdraw(
         past = at.past
         if past.prepared is None or past.content.target is None:
             raise errors.NotFoundError("no revision is prepared")
+        if asked.revision not in {0, past.prepared.record.revision}:
+            raise errors.ConflictError(
+                f"another revision is prepared now (got {asked.revision}, have {past.prepared.record.revision})",
+                hint="tiercast history",
+            )
         version, digest = _version(past.prepared.record), past.prepared.record.digest
         target = past.content.target.content
         moved = msgspec.structs.replace(target, seq=target.seq + 1, prepared=None, term=held.term)
@@ -109,8 +110,12 @@ async def look(
     prepared = at.past.prepared
     if prepared is None:
         raise errors.NotFoundError("no revision is prepared", hint="tiercast apply --prepare FILES")
-    await _ask_all(at, prepared)
-    return _view(at, prepared)
+    await preparedness.ask(at, prepared)
+    if at.past.prepared is not prepared:
+        raise errors.NotFoundError(
+            f"revision {prepared.record.revision} is not prepared any more", hint="tiercast history"
+        )
+    return preparedness.view(at, prepared)
 
 
 # --- the transaction --------------------------------------------------------------------------------------------------
@@ -161,87 +166,3 @@ def _told(
 
 def _version(record: objects.Record) -> names.Version:
     return names.Version(record.generation, record.revision)
-
-
-# --- what servers say -------------------------------------------------------------------------------------------------
-
-
-async def _ask_all(at: desk.Desk, prepared: history.Prepared) -> None:
-    """Everybody who is linked and has not said that all is well; at most once in `LOOK_S`."""
-    looks, digest = at.looks, prepared.record.digest
-    async with looks.turn:
-        looks.of(digest)
-        now = at.clock.monotonic()
-        if now - looks.at < LOOK_S:
-            return
-        looks.at = now
-        todo = [server for server in _linked(at) if not _well(looks.said.get(server), digest)]
-        slots = anyio.CapacityLimiter(AT_ONCE)
-        with anyio.move_on_after(desk.ASK_S):
-            async with anyio.create_task_group() as tasks:
-                for server in todo:
-                    tasks.start_soon(_ask, at, looks, server, slots)
-
-
-async def _ask(
-    at: desk.Desk, looks: looks_of.Looks, server: names.ServerId, slots: anyio.CapacityLimiter
-) -> None:
-    async with slots:
-        code, data = await at.ask(server, asks.CHECK)
-    try:
-        looks.said[server] = code or msgspec.json.decode(data, type=looks_of.Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        looks.said[server] = "its answer cannot be read"
-
-
-def _everybody(at: desk.Desk) -> list[names.ServerId]:
-    return [server for server in at.master.convergence.asked if asking.enrolled(server)]
-
-
-def _linked(at: desk.Desk) -> list[names.ServerId]:
-    facts = at.master.convergence.facts
-    return [server for server in _everybody(at) if facts[server].links]
-
-
-def _well(said: looks_of.Answer | str | None, digest: str) -> bool:
-    return (
-        isinstance(said, looks_of.Answer)
-        and said.digest == digest
-        and said.stage == "held"
-        and not said.troubles
-    )
-
-
-def _view(at: desk.Desk, prepared: history.Prepared) -> requests_preparing.PreparedView:
-    digest, record = prepared.record.digest, prepared.record
-    linked = frozenset(_linked(at))
-    servers = [_server(at, server, linked, digest) for server in _everybody(at)]
-    counts: Mapping[str, int] = {
-        state: sum(one.state == state for one in servers) for state in requests_preparing.STATES
-    }
-    worst = sorted(servers, key=lambda one: (requests_preparing.STATES.index(one.state), one.server))
-    return requests_preparing.PreparedView(
-        version=_version(record),
-        digest=digest,
-        base=at.past.version,
-        counts=counts,
-        servers=tuple(worst[:NAMED]),
-        left_out=max(0, len(worst) - NAMED),
-    )
-
-
-def _server(
-    at: desk.Desk, server: names.ServerId, linked: frozenset[names.ServerId], digest: str
-) -> requests_preparing.Checked:
-    own = at.master.convergence.asked[server]
-    if server not in linked:
-        return requests_preparing.Checked(own.name, own.site, "absent")
-    said = at.looks.said.get(server)
-    if not isinstance(said, looks_of.Answer):
-        return requests_preparing.Checked(own.name, own.site, "silent", reason=said or "not asked yet")
-    if (
-        said.troubles and said.digest == digest
-    ):  # what was prepared before may not have been taken back there yet
-        return requests_preparing.Checked(own.name, own.site, "refused", said.troubles)
-    state = "held" if _well(said, digest) else "coming"
-    return requests_preparing.Checked(own.name, own.site, state)

@@ -7,12 +7,15 @@ import msgspec
 
 from coordinator import names
 
-STATES: Final = ("refused", "silent", "coming", "absent", "held")
-"""Of a server, worst first: it cannot work there, does not answer, is on its way, no link, durable and checked there."""
+STATES: Final = ("refused", "blocked", "silent", "coming", "absent", "held")
+"""Of a server, worst first: it cannot work there, its IC cannot hold it, does not answer, is on its way, no link, durable and
+checked there."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """`unchanged`: it was prepared already, or is the active document (or it was a dry run); nothing was done."""
+    """`unchanged`: it was prepared already, or is the active document; nothing was done. Nor was it in a dry run, whose
+    `version` is the active one.
+    """
 
     version: names.Version
     digest: str
@@ -23,7 +26,8 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class Withdraw(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Nothing more is said: there is one at most."""
+    revision: int = 0
+    """Only if this is the one; 0: whichever it is."""
 
 
 class Withdrawn(msgspec.Struct, frozen=True):
@@ -52,6 +56,16 @@ class Checked(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Relayed(msgspec.Struct, frozen=True):
+    """An IC without it; `state` is `refused`, `silent` or `coming`. Its servers get it from nobody else."""
+
+    role: str
+    server: str
+    site: str
+    state: str
+    reason: str = ""
+
+
 class PreparedView(msgspec.Struct, frozen=True):
     """How far the prepared revision has come; the servers worst first."""
 
@@ -61,3 +75,5 @@ class PreparedView(msgspec.Struct, frozen=True):
     counts: Mapping[str, int]
     servers: tuple[Checked, ...]
     left_out: int = 0
+    relays: tuple[Relayed, ...] = ()
+    """Those without it, the worst first."""

@@ -5,6 +5,7 @@ writes the answers anew; read the difference before you keep it.
 
     site NAME: SERVERS [via SERVERS]    who is where, and who holds its ICs (the first server, if nothing is said)
     apply | prepare | activate | held SERVERS | enroll S | place S SITE | remove S | roles S COUNT MODE | mode S MODE | large
+    full S ROLE | room S ROLE | said
     off S | on S | cut PLACE [PLACE] | heal | crash SERVER ROLE | restart S | wipe S
     picky S | easy S | forget S
     wait SECONDS | settle | status | accepted S | parent S | processes S | sent S
@@ -21,6 +22,7 @@ from tests.simulation import documents, network, servers, world
 ARROW = " -> "
 SETTLE_S = 60.0
 COLUMN = 44
+FULL_BYTES = 50_000
 
 
 class Story:
@@ -106,6 +108,14 @@ class Story:
             for server, shell in shells
         )
 
+    def do_said(self) -> str:
+        """What ICs answer MIC about what is prepared."""
+        stage = self.stage
+        assert stage.mic is not None
+        stage.mic.check()
+        stage.run(1.0)
+        return ", ".join(f"{role} {told}" for role, told in sorted(stage.mic.said.items()))
+
     def do_enroll(self, server: str) -> None:
         self.stage.enroll(server)
         self._server(server).start()
@@ -156,6 +166,13 @@ class Story:
         nodes = self._server(server).nodes
         pid = next(pid for pid, node in nodes.items() if names.RoleName(role) in node.hosted)
         self._server(server).kill_node(pid)
+
+    def do_full(self, server: str, role: str) -> None:
+        """No body of more than a few pages fits on its disk."""
+        self._server(server).states[names.RoleName(role)].room = FULL_BYTES
+
+    def do_room(self, server: str, role: str) -> None:
+        self._server(server).states[names.RoleName(role)].room = None
 
     def do_picky(self, server: str) -> None:
         shell = self._server(server).shell

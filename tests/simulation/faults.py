@@ -8,6 +8,9 @@ from tests.simulation import documents, network, servers, tiers, world
 
 CALM = network.Weather()
 ACTIVATED = 0.7  # of what is prepared
+FULL = 0.4  # of what is prepared, it is large and some disk has no room for it
+ROOM_BYTES = 50_000
+LARGE_BYTES = 400_000
 
 
 class Faults:
@@ -61,7 +64,7 @@ class Faults:
         for server in self._world.servers.values():
             server.spawns_fail = 0
             for disk in (server.disk, *server.states.values()):
-                disk.cut_in = None
+                disk.cut_in = disk.room = None
             server.up = True
             server.start()
 
@@ -90,9 +93,24 @@ class Faults:
     def prepare(self) -> None:
         """Ship a revision beside the active one, and often activate it a while later."""
         self._world.design.bend(self._rng, self._world.parked())
+        self._fill_disk()
         version = self._world.prepare()
         if version is not None and self._rng.random() < ACTIVATED:
             self._later(0.5, 20.0, lambda: self._activate(version))
+
+    def _fill_disk(self) -> None:
+        """Drawn apart: what else happens in a world does not depend on it."""
+        rng, engine = random.Random(self._world.faults), self._world.engine
+        if rng.random() >= FULL:
+            return
+        server = self._world.servers[rng.choice(list(self._world.servers))]
+        disk = rng.choice([server.disk, *server.states.values()])
+        self._world.design.padding, disk.room = LARGE_BYTES, ROOM_BYTES
+
+        def heal() -> None:
+            disk.room = None
+
+        engine.after(rng.uniform(5.0, 90.0), heal)
 
     def _activate(self, version: names.Version) -> None:
         if self._world.office.prepared == version:

@@ -180,7 +180,9 @@ class Process:
             self.ground.power_cut(self.host)
             return
         except disk.FullError as full:
-            assert store.spare, f"a disk is full at {self.host}, and what it has no room for is to run"
+            if not store.spare:  # the tier ends, and its supervisor starts it again
+                self.ground.power_cut(self.host)
+                return
             problem = str(full)
         self._stalls -= 1
         self._inbox.append(events.Stored(store.ticket, problem))

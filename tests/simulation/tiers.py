@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from coordinator import limits, names, role
 from coordinator.config import expansion, model, topology
 from coordinator.hop import ledger
-from coordinator.propagation import asks, events, master, messages, relay, subscriber
+from coordinator.propagation import asks, events, holding, master, messages, relay, subscriber
 from nodeagent.basedrole import events as roles
 from tests.simulation import copies, disk, nodes, office, process
 
@@ -79,6 +81,10 @@ class MasterProcess(process.Process):
         self._numbers = 0
         self.asked: dict[int, float] = {}
         """Requests without an answer, and when they were made."""
+        self.relays: dict[int, str] = {}
+        """Of those, the ones to ICs, by role."""
+        self.said: dict[str, str] = {}
+        """What ICs answered about what is prepared."""
         server = names.ServerId(f"id-{wanted.server}")
         seat.take_office()
         served = seat.served()
@@ -102,6 +108,15 @@ class MasterProcess(process.Process):
         number = self._numbers
         self.asked[number] = self.now
         self.call(lambda now: self.machine.ask(number, server, "status", b"", now))
+
+    def check(self) -> None:
+        """Ask every IC how far what is prepared has come there."""
+        self.said = {}
+        for one in self.machine.relays:
+            self._numbers += 1
+            self.asked[self._numbers], self.relays[self._numbers] = self.now, one.role
+            number, link = self._numbers, one.link
+            self.call(lambda now, n=number, to=link: self.machine.ask_relay(n, to, asks.CHECK, now))  # type: ignore[misc]
 
     def stop(self, done: Callable[[], None]) -> None:
         self._done = done
@@ -137,10 +152,17 @@ class MasterProcess(process.Process):
                 self.die()
                 if self._done is not None:
                     self._done()
-            case asks.Answered(number):
+            case asks.Answered(number, code, data):
                 self.ground.checks.expect(number in self.asked, "asks", f"ask {number} answered twice")
                 self.asked.pop(number)
+                if number in self.relays:
+                    self.said[self.relays.pop(number)] = code or _said(data)
             case asks.Asked(link, number):
                 self.call(lambda now: self.machine.answer(link, number, "not_allowed", b"", now))
             case _:
                 super().perform(output)
+
+
+def _said(data: bytes) -> str:
+    told = msgspec.json.decode(data, type=holding.Told)
+    return " ".join([told.stage, *(f"({one.code}: {one.message})" for one in told.troubles)])

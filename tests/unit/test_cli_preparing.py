@@ -5,7 +5,8 @@ import pathlib
 import msgspec
 import pytest
 
-from coordinator.tiers import requests
+from coordinator import names
+from coordinator.tiers import requests, requests_preparing
 from tests import terminal, upstream_preparing
 
 Verb = requests.Verb
@@ -86,8 +87,60 @@ def test_what_is_prepared_is_activated_by_its_number(driven: terminal.Terminal) 
 
 
 def test_it_is_taken_back(driven: terminal.Terminal) -> None:
-    done = driven.run("apply", "--withdraw", "--yes")
+    done = driven.run("apply", "--withdraw", "--yes", "-o", "json")
     assert (done.exit, done.talk) == (0, "revision 43 is withdrawn; its number is not used again\n")
+    assert msgspec.json.decode(done.out) == {"revision": 43}
+    assert driven.system.request(Verb.WITHDRAW) == requests_preparing.Withdraw(43), "no other one"
+
+
+def test_nothing_is_taken_back_in_a_rehearsal_nor_before_somebody_has_said_so(
+    driven: terminal.Terminal,
+) -> None:
+    done = driven.run("apply", "--withdraw", "--dry-run")
+    assert (done.exit, done.talk) == (0, "dry run: revision 43 would be withdrawn; nothing was changed\n")
+    done = driven.run("apply", "--withdraw", typed="n\n")
+    assert (done.exit, "withdraw revision 43, which is prepared?" in done.talk) == (0, True)
+    assert "nothing was changed" in done.talk
+    assert Verb.WITHDRAW not in [verb for verb, _request in driven.system.asked]
+
+
+def test_an_ic_that_cannot_hold_it_is_named_with_those_behind_it(driven: terminal.Terminal) -> None:
+    behind = requests_preparing.Checked("n1", "north", "blocked", reason="its IC ic1 on n2 cannot hold it")
+    view = upstream_preparing.view(upstream_preparing.HELD, behind)
+    relay = requests_preparing.Relayed("ic1", "n2", "north", "refused", "No space left on device")
+    driven.system.answers[Verb.PREPARED] = msgspec.structs.replace(view, relays=(relay,))
+    done = driven.run("apply", "--prepare", "system.yaml", "--yes")
+    assert done.exit == 5
+    assert done.out == (
+        "revision 43 held by 1 of 2; 1 blocked\n"
+        "  ic1 on n2 (north): cannot hold it (No space left on device)\n"
+        "  wait for their IC: n1\n"
+    )
+
+
+def test_programs_get_one_answer_whatever_comes_of_it(driven: terminal.Terminal) -> None:
+    done = driven.run("apply", "--prepare", "system.yaml", "--yes", "-o", "json")
+    told = msgspec.json.decode(done.out)
+    assert (told["prepared"]["version"], told["view"]["counts"]["held"]) == ([1, 43], 1)
+    done = driven.run("apply", "--prepare", "system.yaml", "--dry-run", "-o", "json")
+    assert msgspec.json.decode(done.out)["view"] is None
+
+
+def test_waiting_goes_on_over_another_mic_and_ends_where_another_is_prepared(
+    driven: terminal.Terminal,
+) -> None:
+    away = requests.Problem("no_coordinator", "there is no coordinator now")
+    good = upstream_preparing.GOOD[Verb.PREPARED]
+    driven.system.answers[Verb.PREPARED] = [away, away, good]
+    assert driven.run("apply", "--prepare", "system.yaml", "--yes").exit == 0
+    driven.system.answers[Verb.PREPARED] = away
+    assert driven.run("apply", "--prepare", "system.yaml", "--yes", "--timeout", "5s").exit == 6
+    driven.system.answers[Verb.PREPARED] = msgspec.structs.replace(good, version=names.Version(1, 44))
+    done = driven.run("apply", "--prepare", "system.yaml", "--yes")
+    assert (done.exit, "revision 43 is not prepared any more: revision 44 is" in done.talk) == (4, True)
+    driven.system.answers[Verb.PREPARED] = requests.Problem("not_found", "no revision is prepared")
+    done = driven.run("apply", "--prepare", "system.yaml", "--yes")
+    assert (done.exit, "revision 43 is not prepared any more" in done.talk) == (4, True)
 
 
 @pytest.mark.parametrize(

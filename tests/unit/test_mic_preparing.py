@@ -10,7 +10,7 @@ from coordinator import names
 from coordinator.config import model
 from coordinator.propagation import asks, objects
 from coordinator.tiers import inspection, keys, mic, requests, requests_people, requests_preparing
-from tests import micworld
+from tests import builders, micworld
 
 pytestmark = pytest.mark.anyio
 V = requests.Verb
@@ -209,6 +209,54 @@ async def seen(world: micworld.World, at: mic.Mic) -> list[tuple[str, str, list[
         (one["server"], one["state"], [trouble["message"] for trouble in one["troubles"]])
         for one in view["servers"]
     ]
+
+
+async def test_an_ic_that_cannot_hold_it_is_named_and_nobody_waits_for_those_behind_it() -> None:
+    world = micworld.World()
+    async with world.running() as (at, tree):
+        behind = await world.enroll(at, "n1")
+        assert (await world.apply(at, builders.document()))[0] == ""
+        tree.connect(micworld.FIRST)
+        tree.connect_relay("icn1", behind, behind)
+        other = builders.bent(lambda plain: plain["sites"]["north"].update(description="new"))
+        source = requests.Source(files=(micworld.file(other),))
+        told = await good(world, at, V.PREPARE, requests.Apply(source=source))
+        digest = told["digest"]
+        tree.answers[asks.CHECK] = ("", checked(digest, "coming"))
+        tree.relayed = ("", checked(digest, "coming"))
+        assert await relayed(world, at) == ([("icn1", "n1", "coming", "")], {"c1": "coming", "n1": "coming"})
+        tree.relayed = ("timed_out", b"")
+        assert await relayed(world, at) == (
+            [("icn1", "n1", "silent", "timed_out")],
+            {"c1": "coming", "n1": "coming"},
+        )
+        tree.relayed = ("", checked("0" * 64, "refused", ("", "no space left")))
+        assert (await relayed(world, at))[0] == [("icn1", "n1", "coming", "")], "of another one"
+        tree.relayed = ("", checked(digest, "refused", ("", "no space left")))
+        assert await relayed(world, at) == (
+            [("icn1", "n1", "refused", "no space left")],
+            {"c1": "coming", "n1": "blocked"},
+        )
+        tree.relayed = tree.answers[asks.CHECK] = ("", checked(digest, "held"))
+        assert await relayed(world, at) == ([], {"c1": "held", "n1": "held"})
+
+
+async def relayed(world: micworld.World, at: mic.Mic) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
+    world.clock.now += 2.0
+    view = await good(world, at, V.PREPARED, requests_preparing.Look())
+    relays: list[tuple[Any, ...]] = [
+        (one["role"], one["server"], one["state"], one["reason"]) for one in view["relays"]
+    ]
+    return relays, {one["server"]: one["state"] for one in view["servers"]}
+
+
+async def test_only_the_one_that_was_meant_is_withdrawn() -> None:
+    world = micworld.World()
+    async with world.running() as (at, _tree):
+        await good(world, at, V.PREPARE, wanted("one"))
+        code, problem = await world.ask(at, V.WITHDRAW, requests_preparing.Withdraw(7))
+        assert (code, problem["detail"]) == ("conflict", "another revision is prepared now (got 7, have 2)")
+        assert (await good(world, at, V.WITHDRAW, requests_preparing.Withdraw(2)))["revision"] == 2
 
 
 async def test_store_check_looks_at_what_is_prepared_and_at_what_was_withdrawn() -> None:
