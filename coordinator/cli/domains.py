@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from coordinator import errors
-from coordinator.cli import answers, answers_people, client, exits, options, printing, session
+from coordinator.cli import answers, answers_people, client, completing, exits, options, printing, session
 from coordinator.host import grouping, settings
 
 DOMAINS = f"{client.ADMIN}/domains"
@@ -79,7 +79,12 @@ def _row(one: answers_people.Domain) -> tuple[str, ...]:
 
 @domains.command()
 @click.argument("name")
-@click.option("--role", required=True, help="The role of the document in which it lives.")
+@click.option(
+    "--role",
+    required=True,
+    help="The role of the document in which it lives.",
+    shell_complete=completing.roles,
+)
 @_DOMAIN
 @click.option("--note", default="", help="A line for those who read the list.")
 @options.system

@@ -1,11 +1,12 @@
 """Join lines (`token create`, `list`, `revoke`), and servers that come and go (`server accept`, `server expel`)."""
 
+import shlex
 import urllib.parse
 
 import click
 import msgspec
 
-from coordinator.cli import answers_joining, client, exits, options, printing, session
+from coordinator.cli import answers_joining, client, completing, exits, options, printing, session
 from coordinator.host import grouping
 
 TOKENS = f"{client.ADMIN}/tokens"
@@ -21,7 +22,14 @@ def token() -> None:
 @token.command()
 @click.option("--server", "name", default="", metavar="NAME", help="Bind it to this name; without, it waits for `server accept`.")  # fmt: skip
 @click.option("--ttl", type=options.Duration(), default="1h", show_default=True, help="How long it may be used.")  # fmt: skip
-@click.option("--at", "places", multiple=True, metavar="HOST:PORT", help="Where to join [default: MIC].")
+@click.option(
+    "--at",
+    "places",
+    type=options.Place(),
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where to join [default: MIC].",
+)
 @click.option("--dir", "directory", default="", help="Of the new server, where it is not the usual one.")
 @options.context
 @printing.output("table", "json", "yaml", "name")
@@ -54,7 +62,7 @@ def _command(made: answers_joining.LineMade, places: tuple[str, ...], directory:
     words.append(made.line)
     for place in places or made.at:
         words += ["--at", place]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 @token.command("list")
@@ -120,7 +128,7 @@ def accept(server_id: str, name: str, form: str) -> int:
 
 
 @click.command()
-@click.argument("name", metavar="NAME|ID")
+@click.argument("name", metavar="NAME|ID", shell_complete=completing.servers)
 @click.option("-m", "--message", "reason", default="", help="Why; stands in the audit.")
 @options.yes
 @options.system

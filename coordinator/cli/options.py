@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from coordinator import errors
-from coordinator.cli import session
+from coordinator.cli import completing, session
 from coordinator.host import durations
 
 _Command = Callable[..., Any]
@@ -28,6 +28,7 @@ def system(command: _Command) -> _Command:
             expose_value=False,
             callback=_kept("context"),
             help="Of `tiercast context list`.",
+            shell_complete=completing.known_contexts,
         ),
     ):
         command = option(command)
@@ -42,6 +43,7 @@ def context(command: _Command) -> _Command:
         expose_value=False,
         callback=_kept("context"),
         help="Of `tiercast context list`.",
+        shell_complete=completing.known_contexts,
     )(command)
 
 
@@ -66,6 +68,25 @@ class Duration(click.ParamType[float]):
             return durations.seconds(str(value))
         except errors.UsageError as error:
             self.fail(f"{error.message}; {error.hint}", parameter, context)
+
+
+class Place(click.ParamType[str]):
+    """`10.1.0.11:7401`, `[fd00::11]:7401`."""
+
+    name = "place"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> str:  # noqa: ANN401 click's own signature
+        host, _, port = str(value).rpartition(":")
+        if (
+            not host
+            or host.startswith("[") != host.endswith("]")
+            or not port.isdecimal()
+            or int(port) > 65535
+        ):
+            self.fail(
+                f"not a place (got {value!r}); write HOST:PORT, such as 10.1.0.11:7401", parameter, context
+            )
+        return str(value)
 
 
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")

@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from coordinator import errors
-from coordinator.cli import answers, client, exits, options, printing, session
+from coordinator.cli import answers, client, completing, exits, options, printing, session
 from coordinator.host import contexts, grouping
 
 
@@ -63,7 +63,7 @@ def list_contexts(form: str) -> int:
 
 
 @context.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.known_contexts)
 def use_context(name: str) -> int:
     """Ask this system from now on."""
     shown = session.current()

@@ -46,7 +46,12 @@ class Level(enum.StrEnum):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.option(
-    "--wait", "level", type=click.Choice([one.value for one in Level]), default="reachable", show_default=True
+    "--wait",
+    "level",
+    type=click.Choice([one.value for one in Level]),
+    default="reachable",
+    show_default=True,
+    help="How far to wait.",
 )
 @click.option("--timeout", default="10m", show_default=True, help="For the waiting (90s, 5m).")
 @click.option("-m", "message", default="", help="Why; kept with the revision.")

@@ -32,6 +32,11 @@ START = "import sys; from coordinator.cli import start; start.main()"
         ("status a b", "got unexpected extra argument (b)", "tiercast status --help"),
         ("plan a -o xml", "--output: 'xml' is not one of 'table', 'json', 'yaml'", "tiercast plan --help"),
         (
+            "token create --at foo",
+            "--at: not a place (got 'foo'); write HOST:PORT, such as 10.1.0.11:7401",
+            "tiercast token create --help",
+        ),
+        (
             "audit --since yesterday",
             "--since: not a duration (got 'yesterday'); write 90s, 5m, 500ms or 1h30m",
             "tiercast audit --help",
