@@ -85,7 +85,9 @@ def _text(command: click.Command) -> str:
 def told_of_themselves() -> str:
     told = ""
     for section in main.SECTIONS:
-        names = [name for name, listed in main.COMMANDS.items() if listed.section == section and name != BENCH]
+        names = [
+            name for name, listed in main.COMMANDS.items() if listed.section == section and name != BENCH
+        ]
         own = [entry(words, command) for words, command in commands() if words[0] in names]
         told += "".join(f"\n{one}" for one in (f"## {section.capitalize()}\n", *own) if own)
     return told
