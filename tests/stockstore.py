@@ -160,14 +160,14 @@ class StockStore:
     async def open_session(self) -> int:
         return await self._number(commands.SessionOpen())
 
-    async def grant(self, ttl_s: float) -> int:
-        return await self._number(commands.LeaseGrant(ttl_s))
+    async def grant(self, ttl_s: float, guard: commands.Guard = ()) -> int:
+        return await self._number(commands.LeaseGrant(ttl_s, guard))
 
-    async def keep_alive(self, lease: int) -> None:
-        await self._done(commands.LeaseKeepalive(lease))
+    async def keep_alive(self, lease: int, guard: commands.Guard = ()) -> None:
+        await self._done(commands.LeaseKeepalive(lease, guard))
 
-    async def revoke(self, lease: int) -> None:
-        await self._done(commands.LeaseRevoke(lease))
+    async def revoke(self, lease: int, guard: commands.Guard = ()) -> None:
+        await self._done(commands.LeaseRevoke(lease, guard))
 
     async def compact(self, revision: int) -> None:
         await self._done(commands.Compact(revision))

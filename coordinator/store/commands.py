@@ -12,8 +12,10 @@ import msgspec
 
 from coordinator import errors, limits
 
-LEVEL: Final = 1
+LEVEL: Final = 2
 """The newest feature level this program understands."""
+GUARDED: Final = 2
+"""The first whose programs look at the conditions of a lease's commands."""
 FORMAT: Final = 0x92
 """The first byte: msgpack's mark of an array of two, the level and the command. The level is the second byte."""
 HEADER_BYTES: Final = 2
@@ -49,6 +51,10 @@ class Compare(msgspec.Struct, frozen=True, array_like=True):
     target: Target
     relation: Relation
     operand: int | bytes
+
+
+Guard = tuple[Compare, ...]
+"""Conditions that a command on a lease is bound to."""
 
 
 class Put(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -97,13 +103,15 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class LeaseGrant(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """Make a lease; its id is the answer."""
+    """Make a lease; its id is the answer. Void unless `guard` holds, as every command on a lease that has one."""
 
     ttl_s: float
+    guard: Guard = ()
 
 
 class LeaseKeepalive(msgspec.Struct, frozen=True, array_like=True, tag=3):
     lease: int
+    guard: Guard = ()
 
 
 class LeaseExpire(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -115,6 +123,7 @@ class LeaseExpire(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 class LeaseRevoke(msgspec.Struct, frozen=True, array_like=True, tag=5):
     lease: int
+    guard: Guard = ()
 
 
 class Compact(msgspec.Struct, frozen=True, array_like=True, tag=6):
@@ -274,6 +283,7 @@ def absent(key: bytes) -> Compare:
     return compare_create(key, 0)
 
 
-def level(_command: Command) -> int:
+def level(command: Command) -> int:
     """The level whose programs first understood it: a later one is proposed once the group has risen to it."""
-    return 1
+    guarded = isinstance(command, LeaseGrant | LeaseKeepalive | LeaseRevoke) and command.guard
+    return GUARDED if guarded else 1

@@ -276,7 +276,16 @@ def _refusal(state: State, operations: Iterable[commands.Operation]) -> Rejected
     return None
 
 
+OVERRULED: Final = Rejected("overruled", "the conditions of this command do not hold any more")
+
+
+def _overruled(state: State, guard: Iterable[commands.Compare]) -> bool:
+    return not all(holds(state.keys.get(one.key), one) for one in guard)
+
+
 def _grant(state: State, command: commands.LeaseGrant) -> tuple[State, Result]:
+    if _overruled(state, command.guard):
+        return state, OVERRULED
     if not 0 < command.ttl_s < float("inf"):
         return state, Rejected("malformed", "a lease needs a time to live")
     number = state.counter + 1
@@ -285,12 +294,20 @@ def _grant(state: State, command: commands.LeaseGrant) -> tuple[State, Result]:
 
 
 def _keep_alive(state: State, command: commands.LeaseKeepalive) -> tuple[State, Result]:
+    if _overruled(state, command.guard):
+        return state, OVERRULED
     key = id_key(command.lease)
     lease = state.leases.get(key)
     if lease is None:
         return state, Rejected("lease_gone", "there is no such lease")
     leases = state.leases.put(key, Lease(lease.ttl_s, lease.keepalives + 1))
     return msgspec.structs.replace(state, leases=leases), Applied()
+
+
+def _revoke(state: State, command: commands.LeaseRevoke) -> tuple[State, Result]:
+    if _overruled(state, command.guard):
+        return state, OVERRULED
+    return _end_lease(state, command)
 
 
 def _end_lease(state: State, command: commands.LeaseExpire | commands.LeaseRevoke) -> tuple[State, Result]:
@@ -342,7 +359,7 @@ _STEPS: Final[Mapping[type[commands.Command], Callable[[State, Any], tuple[State
     commands.LeaseGrant: _grant,
     commands.LeaseKeepalive: _keep_alive,
     commands.LeaseExpire: _end_lease,
-    commands.LeaseRevoke: _end_lease,
+    commands.LeaseRevoke: _revoke,
     commands.Compact: _compact,
     commands.SessionOpen: _open_session,
     commands.RaiseLevel: _raise_level,

@@ -165,15 +165,18 @@ class Store(Protocol):
         """A session for `commands.RequestId`; lives until many others were used after it."""
         ...
 
-    async def grant(self, ttl_s: float) -> int:
-        """A lease that ends, with its keys, `ttl_s` after its last `keep_alive` at the earliest."""
+    async def grant(self, ttl_s: float, guard: commands.Guard = ()) -> int:
+        """A lease that ends, with its keys, `ttl_s` after its last `keep_alive` at the earliest.
+
+        Here as with what follows: ConflictError where `guard` does not hold, and nothing was done.
+        """
         ...
 
-    async def keep_alive(self, lease: int) -> None:
+    async def keep_alive(self, lease: int, guard: commands.Guard = ()) -> None:
         """Raises NotFoundError if the lease has ended."""
         ...
 
-    async def revoke(self, lease: int) -> None:
+    async def revoke(self, lease: int, guard: commands.Guard = ()) -> None:
         """End it now, with its keys. Raises NotFoundError if it has ended before."""
         ...
 

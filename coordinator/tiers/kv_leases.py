@@ -22,7 +22,7 @@ async def grant(at: desk.Desk, caller: desk.Caller, asked: asked_of.Grant) -> as
         raise errors.NoSpaceError(
             f"there are too many leases (have {limits.KV_LEASES})", hint="end some of them"
         )
-    lease = await access.space.store.grant(asked.ttl_s)
+    lease = await access.space.grant(asked.ttl_s)
     kept = entries.UserLease(asked.ttl_s, caller.name, _scopes(caller))
     entry = commands.put(keys.kv_lease(lease), entries.encode(kept), lease=lease)
     await access.space.commit(kv_space.Branches(success=(entry,)))
@@ -34,7 +34,7 @@ async def keep_alive(at: desk.Desk, caller: desk.Caller, asked: asked_of.LeaseAs
     """Its time begins anew. Raises `NotFoundError`, what the store raises."""
     access = _writer(at, caller)
     kept = _own(at, caller, await _kept(access.space.store, asked.lease))
-    await access.space.store.keep_alive(asked.lease)
+    await access.space.keep_alive(asked.lease)
     access.space.renewed[asked.lease] = at.clock.monotonic()
     return asked_of.Lease(lease=asked.lease, ttl_s=kept.ttl_s, left_s=kept.ttl_s, holder=kept.holder)
 
@@ -43,7 +43,7 @@ async def revoke(at: desk.Desk, caller: desk.Caller, asked: asked_of.LeaseAsked)
     """It ends now, with its keys. Raises `NotFoundError`, what the store raises."""
     access = _writer(at, caller)
     _own(at, caller, await _kept(access.space.store, asked.lease))
-    await access.space.store.revoke(asked.lease)
+    await access.space.revoke(asked.lease)
     access.space.renewed.pop(asked.lease, None)
     return asked_of.Ended(lease=asked.lease)
 

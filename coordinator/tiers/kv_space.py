@@ -1,12 +1,13 @@
 """Users' transactions on the store, under this MIC's term, behind the configuration's own writes.
 
-Laws: the term is compared inside every transaction (I7); a branch that writes is never taken because the term is lost;
+Laws: the term is compared inside every transaction and every command on a lease (I7); a branch that writes is never taken because the term is lost;
 the same request id is done once; whoever is answered finds it in the store, whoever cannot be told is told so.
 """
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
 
 import anyio
 import msgspec
@@ -14,6 +15,8 @@ import msgspec
 from coordinator import effects, errors, limits
 from coordinator.store import commands, mvcc, port
 from coordinator.tiers import keys, kv_usage, office, rates
+
+T = TypeVar("T")
 
 TRIES = 8  # of a transaction whose keys others keep changing
 MARKER_TTL_S = 900.0  # a request may be repeated within a third less
@@ -77,6 +80,30 @@ class Keyspace:
                 result = await self._done(asked, await self._marker(asked, request))
                 held.revision = result.revision if puts else 0
             return result
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    async def grant(self, ttl_s: float) -> int:
+        """Under the term, as what follows. Raises `DeposedError`, what the store raises."""
+        return await self._bound(self.store.grant(ttl_s, (self._office.guard,)))
+
+    async def keep_alive(self, lease: int) -> None:
+        """Raises `NotFoundError`, `DeposedError`, what the store raises."""
+        await self._bound(self.store.keep_alive(lease, (self._office.guard,)))
+
+    async def revoke(self, lease: int) -> None:
+        """Raises `NotFoundError`, `DeposedError`, what the store raises."""
+        await self._bound(self.store.revoke(lease, (self._office.guard,)))
+
+    async def _bound(self, act: Awaitable[T]) -> T:
+        try:
+            return await act
+        except errors.ConflictError as wrong:
+            raise office.DeposedError(
+                "another MIC has taken office", hint="ask again: the other one answers"
+            ) from wrong
+
+    # --- transactions -----------------------------------------------------------------------------------------------
 
     async def _done(self, asked: Branches, marker: "_Marker | None") -> port.TxnResult:
         """First as if the conditions held; where they do not, the other branch under what they were found to be."""
@@ -177,7 +204,7 @@ class Keyspace:
             return None
         now = self._clock.monotonic()
         if not self._marker_lease or now - self._marker_made > MARKER_RENEWED_S:
-            self._marker_lease, self._marker_made = await self.store.grant(MARKER_TTL_S), now
+            self._marker_lease, self._marker_made = await self.grant(MARKER_TTL_S), now
             self._remembered.append((now, 0))
         while now - self._remembered[0][0] > MARKER_TTL_S:
             self._remembered.popleft()

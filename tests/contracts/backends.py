@@ -68,6 +68,7 @@ async def raft_follower(directory: pathlib.Path) -> AsyncIterator[port.Store]:
     try:
         await group.open()
         leader = await group.leader()
+        await group.risen()
         yield group.stores[next(name for name in group.members if name != leader)]
     finally:
         await group.close()

@@ -172,6 +172,26 @@ async def test_a_revoked_lease_takes_its_keys_at_once(store: port.Store) -> None
         await store.revoke(lease)
 
 
+async def test_a_lease_obeys_nobody_whose_conditions_do_not_hold_any_more(store: port.Store) -> None:
+    await store.commit(txn(commands.put(b"/term", b"1")))
+    before, after = ((commands.compare_value(b"/term", value),) for value in (b"1", b"2"))
+    lease = await store.grant(60, before)
+    await store.commit(txn(*(commands.put(b"/leased/%d" % at, b"", lease=lease) for at in range(70))))
+    await store.commit(txn(commands.put(b"/leased/0", b"elsewhere")))
+    await store.keep_alive(lease, before)
+    await store.commit(txn(commands.put(b"/term", b"2")))
+    for act in (store.grant(60, before), store.keep_alive(lease, before), store.revoke(lease, before)):
+        with pytest.raises(errors.ConflictError):
+            await act
+    assert len((await store.scan(b"/leased/")).items) == 70
+    await store.keep_alive(lease, after)
+    await store.revoke(lease, after)
+    assert [item.key for item in (await store.scan(b"/leased/")).items] == [b"/leased/0"]
+    for act in (store.keep_alive(lease, after), store.revoke(lease, after)):
+        with pytest.raises(errors.NotFoundError):
+            await act
+
+
 async def test_bad_transactions_are_refused_and_change_nothing(store: port.Store) -> None:
     base = await begun(store)
     with pytest.raises(errors.UsageError):

@@ -81,20 +81,21 @@ async def test_a_leader_that_is_closed_has_let_another_lead_before_it_is_gone(
 async def test_a_group_rises_to_a_level_once_all_its_members_are_there(
     group: storegroup.Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    level = commands.LEVEL + 1
     await group.close()
-    monkeypatch.setattr(commands, "LEVEL", 2)
+    monkeypatch.setattr(commands, "LEVEL", level)
     await group.open("m1", "m2")
     await group.put("m1", "/k")
-    assert {store._state.level for store in group.stores.values()} == {1}
-    monkeypatch.setattr(commands, "level", lambda _command: 2)
+    assert all(store._state.level < level for store in group.stores.values())
+    monkeypatch.setattr(commands, "level", lambda _command: level)
     with pytest.raises(errors.RefusedError):
         await group.put("m1", "/new")
     monkeypatch.undo()
-    monkeypatch.setattr(commands, "LEVEL", 2)
+    monkeypatch.setattr(commands, "LEVEL", level)
     await group.open("m3")
 
     async def risen() -> bool:
-        return {store._state.level for store in group.stores.values()} == {2}
+        return {store._state.level for store in group.stores.values()} == {level}
 
     await storegroup.until(risen)
     await group.close()

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,14 +35,18 @@ TXNS = st.builds(
     st.lists(OPERATIONS, max_size=2).map(tuple),
     st.one_of(st.none(), REQUESTS),
 )
+GUARDS = st.one_of(st.just(()), st.lists(COMPARES, min_size=1, max_size=2).map(tuple))
+ON_LEASES = st.one_of(
+    st.builds(commands.LeaseGrant, st.one_of(st.floats(), st.just(5.0)), GUARDS),
+    st.builds(commands.LeaseKeepalive, ANY_INT, GUARDS),
+    st.builds(commands.LeaseRevoke, ANY_INT, GUARDS),
+)
 COMMANDS = st.one_of(
     TXNS,
     TXNS,
     TXNS,
-    st.builds(commands.LeaseGrant, st.one_of(st.floats(), st.just(5.0))),
-    st.builds(commands.LeaseKeepalive, ANY_INT),
+    ON_LEASES,
     st.builds(commands.LeaseExpire, ANY_INT, SMALL),
-    st.builds(commands.LeaseRevoke, ANY_INT),
     st.builds(commands.Compact, ANY_INT),
     st.just(commands.SessionOpen()),
     st.builds(commands.RaiseLevel, SMALL),
@@ -99,6 +104,25 @@ def test_apply_is_total_and_moves_the_revision_with_changes_only(log: list[comma
         assert len({event.item.key for event in events}) == len(events)
         if isinstance(result, mvcc.Rejected):
             assert state is before
+
+
+@settings(max_examples=300)
+@given(LOGS, ON_LEASES)
+def test_a_command_on_a_lease_does_what_it_would_or_nothing_where_its_guard_fails(
+    log: list[commands.Command | None],
+    command: commands.LeaseGrant | commands.LeaseKeepalive | commands.LeaseRevoke,
+) -> None:
+    state, _results = replay(mvcc.State(), log)
+    after, result = mvcc.apply(state, command)
+    asked = mvcc.apply(state, commands.Txn(command.guard))[1]
+    assert isinstance(asked, mvcc.Applied)
+    assert isinstance(asked.answer, port.TxnResult)
+    if asked.answer.succeeded:
+        free, wanted = mvcc.apply(state, msgspec.structs.replace(command, guard=()))
+        assert (picture(after), result) == (picture(free), wanted)
+    else:
+        assert after is state
+        assert result == mvcc.OVERRULED
 
 
 @settings(max_examples=300)

@@ -29,7 +29,7 @@ class Three(micworld.Store):
         members = tuple(port.MemberStatus(name) for name in ("m1", "m2", "m3"))
         return port.StoreStatus("memory", members, "m1", 0, 0, 0, 0)
 
-    async def keep_alive(self, lease: int) -> None:
+    async def keep_alive(self, lease: int, guard: commands.Guard = ()) -> None:
         if self.away:
             raise errors.NoQuorumError("no majority")
         self.renewed.append(lease)

@@ -21,12 +21,13 @@ def test_a_level_is_due_once_all_understand_it_and_not_again(monkeypatch: pytest
 
 
 def test_a_program_below_the_group_stops_rather_than_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    state, _result = mvcc.apply(mvcc.State(), commands.RaiseLevel(2))
+    level = commands.LEVEL + 1
+    state, _result = mvcc.apply(mvcc.State(), commands.RaiseLevel(level))
     chunks = list(image.encode(state))
-    raised = commands.encode(commands.RaiseLevel(2))
+    raised = commands.encode(commands.RaiseLevel(level))
     for act in (lambda: commands.decode(raised), lambda: image.decode(chunks)):
         with pytest.raises(commands.AboveLevelError):
             act()
-    monkeypatch.setattr(commands, "LEVEL", 2)
-    assert image.decode(chunks).level == 2
-    assert commands.decode(raised) == commands.RaiseLevel(2)
+    monkeypatch.setattr(commands, "LEVEL", level)
+    assert image.decode(chunks).level == level
+    assert commands.decode(raised) == commands.RaiseLevel(level)

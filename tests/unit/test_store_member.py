@@ -97,7 +97,8 @@ async def test_a_file_that_a_full_disk_refused_lets_the_journal_grow_further() -
     assert running.stops == []
     await running.member.close()
     disk.full = False
-    assert recovery.resume(disk, CLUSTER, storedisk.SeededRandom(4)).held.last.index == 3
+    last = recovery.resume(disk, CLUSTER, storedisk.SeededRandom(4)).held.entries[-1]
+    assert last.data == put(2)
 
 
 async def test_many_writers_share_one_sync() -> None:

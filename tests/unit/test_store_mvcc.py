@@ -226,6 +226,19 @@ def test_the_clock_of_leases_waits_a_full_time_to_live_after_each_renewal() -> N
     assert clock.deadline is None
 
 
+def test_the_clock_tells_the_ends_of_many_leases_in_order_and_keeps_none_that_are_no_more() -> None:
+    machine = Machine()
+    held = [machine.new(commands.LeaseGrant(5 + at)) for at in range(20)]
+    clock = leases.LeaseClock(machine.state, 0.0)
+    for second in range(1000):
+        renewal = commands.LeaseKeepalive(held[second % 10])
+        clock.applied(renewal, machine.apply(renewal), machine.state, float(second))
+    assert clock.deadline == 15.0
+    assert len(clock._order) <= 2 * len(held) + leases.SPARE
+    told = [{held.index(one.lease) for one in clock.due(float(second))} for second in (14, 15, 16, 990, 2000)]
+    assert told == [set(), {10}, {10, 11}, set(range(10, 20)), set(range(20))]
+
+
 def test_compaction_goes_forward_only_and_not_beyond_the_present() -> None:
     machine = Machine()
     machine.txn(commands.put(b"a", b""))

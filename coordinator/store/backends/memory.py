@@ -50,15 +50,15 @@ class MemoryStore:
     async def open_session(self) -> int:
         return self._number(commands.SessionOpen())
 
-    async def grant(self, ttl_s: float) -> int:
-        return self._number(commands.LeaseGrant(ttl_s))
+    async def grant(self, ttl_s: float, guard: commands.Guard = ()) -> int:
+        return self._number(commands.LeaseGrant(ttl_s, guard))
 
-    async def keep_alive(self, lease: int) -> None:
+    async def keep_alive(self, lease: int, guard: commands.Guard = ()) -> None:
         self.tick()
-        self._done(commands.LeaseKeepalive(lease))
+        self._done(commands.LeaseKeepalive(lease, guard))
 
-    async def revoke(self, lease: int) -> None:
-        self._done(commands.LeaseRevoke(lease))
+    async def revoke(self, lease: int, guard: commands.Guard = ()) -> None:
+        self._done(commands.LeaseRevoke(lease, guard))
 
     async def compact(self, revision: int) -> None:
         self._done(commands.Compact(revision))

@@ -19,6 +19,7 @@ _REFUSALS: Final[Mapping[str, type[errors.TiercastError]]] = {
     "compacted": errors.ConflictError,
     "level": errors.ConflictError,
     "sealed": errors.RefusedError,
+    "overruled": errors.ConflictError,
     "session_unknown": errors.UnknownOutcomeError,
     "request_forgotten": errors.UnknownOutcomeError,
 }

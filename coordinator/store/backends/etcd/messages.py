@@ -12,6 +12,7 @@ TXN: Final = "/v3/kv/txn"
 COMPACT: Final = "/v3/kv/compaction"
 GRANT: Final = "/v3/lease/grant"
 REVOKE: Final = "/v3/lease/revoke"
+LEASED: Final = "/v3/lease/timetolive"
 KEEP_ALIVE: Final = "/v3/lease/keepalive"
 WATCH: Final = "/v3/watch"
 STATUS: Final = "/v3/maintenance/status"
@@ -73,6 +74,14 @@ class Lease(msgspec.Struct, frozen=True):
     header: Header = Header()
     ID: int = 0  # the gateway's own spelling
     TTL: int = 0
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """What stands under a lease; TTL is below 0 where there is none."""
+
+    header: Header = Header()
+    TTL: int = 0
+    keys: tuple[bytes, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from coordinator.store.backends.etcd import (
     keeping,
     keys,
     large,
+    leasing,
     messages,
     reading,
     transactions,
@@ -191,27 +192,31 @@ class EtcdStore:
         await keeping.trim_sessions(self.gateway, at.ours, limits.STORE_SESSIONS)
         return session
 
-    async def grant(self, ttl_s: float) -> int:
+    async def grant(self, ttl_s: float, guard: commands.Guard = ()) -> int:
         if not 0 < ttl_s < 2**31:
             raise errors.UsageError(f"a lease needs a time to live (got {ttl_s:g} s)")
         await self._sure()
+        await leasing.check(self, guard)
         lease = self._number()
         asked = {"ID": lease, "TTL": math.ceil(ttl_s)}
         await self._once(messages.GRANT, asked, errors.InUseError)
         return lease
 
-    async def keep_alive(self, lease: int) -> None:
+    async def keep_alive(self, lease: int, guard: commands.Guard = ()) -> None:
         """Raises `RefusedError` too, where another history has taken the place of the one that the lease is for."""
         at = await self.connected()
+        await leasing.check(self, guard)
         asked = {"ID": lease}
         kept = await self.gateway.call(messages.KEEP_ALIVE, asked, messages.Kept)
         if kept.result.TTL <= 0:
             raise errors.NotFoundError("there is no such lease")
-        guard = await self.gateway.call(messages.RANGE, {"key": keys.guard(at.ours.prefix)}, messages.Range)
-        transactions.check_guard(guard.kvs, at.ours)
+        found = await self.gateway.call(messages.RANGE, {"key": keys.guard(at.ours.prefix)}, messages.Range)
+        transactions.check_guard(found.kvs, at.ours)
 
-    async def revoke(self, lease: int) -> None:
-        await self._sure()
+    async def revoke(self, lease: int, guard: commands.Guard = ()) -> None:
+        at = await self._sure()
+        if guard:
+            await leasing.empty(self, self.gateway, at.root, lease, guard)
         await self._once(messages.REVOKE, {"ID": lease}, errors.NotFoundError)
 
     async def compact(self, revision: int) -> None:

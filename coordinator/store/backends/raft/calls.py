@@ -140,7 +140,9 @@ class _Session:
 
 
 def _made_good(command: commands.Command, result: mvcc.Result) -> mvcc.Result:
-    """A refusal that only says that the first attempt succeeded."""
+    """A refusal that only says that the first attempt succeeded. Raises UnknownOutcomeError where it may have."""
+    if result == mvcc.OVERRULED:
+        raise errors.UnknownOutcomeError("the conditions of this command do not hold any more, but may have")
     done = {
         commands.LeaseRevoke: "lease_gone",
         commands.Compact: "compacted",

@@ -86,14 +86,18 @@ class RaftStore:
     async def open_session(self) -> int:
         return await self._number(commands.SessionOpen())
 
-    async def grant(self, ttl_s: float) -> int:
-        return await self._number(commands.LeaseGrant(ttl_s))
+    async def grant(self, ttl_s: float, guard: commands.Guard = ()) -> int:
+        return await self._number(commands.LeaseGrant(ttl_s, self._bound(guard)))
 
-    async def keep_alive(self, lease: int) -> None:
-        await self._done(commands.LeaseKeepalive(lease))
+    async def keep_alive(self, lease: int, guard: commands.Guard = ()) -> None:
+        await self._done(commands.LeaseKeepalive(lease, self._bound(guard)))
 
-    async def revoke(self, lease: int) -> None:
-        await self._done(commands.LeaseRevoke(lease))
+    async def revoke(self, lease: int, guard: commands.Guard = ()) -> None:
+        await self._done(commands.LeaseRevoke(lease, self._bound(guard)))
+
+    def _bound(self, guard: commands.Guard) -> commands.Guard:
+        """Until all members run a program that looks at it, a lease is renewed without: else it would end meanwhile."""
+        return guard if self._state.level >= commands.GUARDED else ()
 
     async def compact(self, revision: int) -> None:
         await self._done(commands.Compact(revision))
