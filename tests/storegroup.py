@@ -105,6 +105,14 @@ class Group:
         assert name is not None
         return name
 
+    async def risen(self) -> None:
+        """Return once all that are open have the newest feature level."""
+
+        async def newest() -> bool:
+            return all(store._state.level == commands.LEVEL for store in self.stores.values())
+
+        await until(newest)
+
     async def put(self, name: str, key: str, value: bytes = b"") -> int:
         txn = commands.Txn(success=(commands.put(key.encode(), value),))
         return (await self.stores[name].commit(txn)).revision
