@@ -135,6 +135,8 @@ AUDIT_LOOKED_AT = 2_000  # entries passed over for one answer, about 20 ms
 KV_ETCD_ANSWER_BYTES = 16 * 1024 * 1024  # etcd's API has no pages; what is larger is refused
 KV_ETCD_WATCHES = 1000  # over one stream
 KV_ETCD_STREAMS = 1000  # requests and streams at once, over all connections
+KV_ETCD_CONNECTIONS = 1000  # handshakes included, which gRPC would wait two minutes for; a descriptor and 30 KiB each
+KV_ETCD_IDLE_S = 600.0  # a connection without a request or a stream; clients of etcd come again by themselves
 
 LOCAL_WATCHERS = 2048  # programs that look at their server's own view; a descriptor and about 12 KiB each
 

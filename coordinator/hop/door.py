@@ -2,8 +2,9 @@
 
 Who opens with `joining.PREFACE` instead of TLS is led here: TLS with this server's certificate alone, one greeting, one
 request of at most 4 KiB, one answer, the end. The request goes on to MIC, and nothing else can be said.
-Laws: a stranger never becomes a link; at most `ROOM` are inside at once and each source comes in only so often; none stays
-longer than `limits.HELLO_S` without having asked; whatever is said, the listener goes on.
+Laws: a stranger never becomes a link; at most `ROOM` ask at once, and `ROOM` have not asked yet, of whom the oldest of the
+source that holds most gives way to the next one; each source comes in only so often; none stays longer than `limits.HELLO_S`
+without having asked, or after its answer; whatever is said, the listener goes on.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import msgspec
 
 from coordinator import effects, errors, limits
 from coordinator.host import logs
-from coordinator.propagation import joining
+from coordinator.propagation import asks, joining
 from coordinator.trust import authority, crowd, tls
 
 ROOM = 16  # a site that is set up at once, not a crowd; each costs a handshake and a question to MIC
@@ -67,7 +68,9 @@ class Door:
         self._ask = ask
         self._clock = clock
         self._sources = Sources(clock)
-        self._inside = 0
+        self._quiet = crowd.Crowd(ROOM)
+        """Those who have not asked yet."""
+        self._asking = 0
         self._full = False
 
     async def attend(self, connected: socket.socket, until: float) -> None:
@@ -76,26 +79,28 @@ class Door:
         `until` is the second of the loop at which it must have asked.
         """
         source = str(connected.getpeername()[0]) if connected.family != socket.AF_UNIX else ""
-        if self._inside >= ROOM or not self._sources.admits(source):
+        if not self._sources.admits(source):
             self._turned_away(source)
             return
-        self._full = False
-        self._inside += 1
+        task = asyncio.current_task()
+        assert task is not None
+        ticket = self._quiet.enter(crowd.of_one(source), task.cancel)
         try:
-            await self._talk(connected, source, until)
+            await self._talk(connected, source, (ticket, until))
         except (OSError, EOFError, errors.ProtocolError) as wrong:
             _LOG.info("stranger closed", source=source, reason=str(wrong) or type(wrong).__name__)
         finally:
-            self._inside -= 1
+            self._quiet.leave(ticket)
 
     def _turned_away(self, source: str) -> None:
         """Said once until somebody comes in again."""
         if not self._full:
-            _LOG.warning("too many at the door", source=source, inside=self._inside)
+            _LOG.warning("too many at the door", source=source, asking=self._asking)
         self._full = True
 
-    async def _talk(self, connected: socket.socket, source: str, until: float) -> None:
-        shown = self._shown()
+    async def _talk(self, connected: socket.socket, source: str, inside: tuple[int, float]) -> None:
+        """`inside` is its ticket, and until when it must have asked."""
+        shown, (ticket, until) = self._shown(), inside
         async with asyncio.timeout_at(until):
             await _preface(connected)
             reader, writer = await _encrypted(connected, tls.door_context(shown.identity))
@@ -105,17 +110,30 @@ class Door:
                 greeting = joining.Greeting(joining.PROTOCOL, roots, self._clock.wall())
                 writer.write(joining.framed(greeting))
                 body = await _request(reader)
-            _LOG.info("asks to join", source=source)
+            self._quiet.leave(ticket)
             async with asyncio.timeout(ANSWER_S):
-                code, data = await self._ask(joining.encode(joining.Carried(source, body)))
+                code, data = await self._answer(source, body)
+            async with asyncio.timeout(limits.HELLO_S):
                 writer.write(joining.framed(joining.Answer(code, data)))
                 await writer.drain()
-            async with asyncio.timeout(limits.HELLO_S):
                 writer.close()
                 await writer.wait_closed()
         except BaseException:  # whoever stops this listener does not wait for a stranger
             writer.transport.abort()
             raise
+
+    async def _answer(self, source: str, body: bytes) -> tuple[str, bytes]:
+        """MIC's; `busy` where too many are asking, which says nothing about the line."""
+        if self._asking >= ROOM:
+            self._turned_away(source)
+            return asks.BUSY, b""
+        self._full = False
+        self._asking += 1
+        try:
+            _LOG.info("asks to join", source=source)
+            return await self._ask(joining.encode(joining.Carried(source, body)))
+        finally:
+            self._asking -= 1
 
 
 async def _preface(connected: socket.socket) -> None:

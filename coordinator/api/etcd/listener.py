@@ -84,6 +84,9 @@ class Listener:
             ("grpc.max_send_message_length", 2 * limits.KV_ETCD_ANSWER_BYTES),
             ("grpc.max_concurrent_streams", limits.KV_ETCD_STREAMS),
             ("grpc.so_reuseport", 0),
+            ("grpc.server_handshake_timeout_ms", int(limits.HELLO_S * 1000)),
+            ("grpc.max_allowed_incoming_connections", limits.KV_ETCD_CONNECTIONS),
+            ("grpc.max_connection_idle_ms", int(limits.KV_ETCD_IDLE_S * 1000)),
         )
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.KV_ETCD_STREAMS)
         self._server.add_generic_rpc_handlers(service.Service(served).handlers(ROWS))
