@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import pathlib
 import shutil
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -13,7 +12,7 @@ from coordinator import errors
 from coordinator.store import commands, port
 from coordinator.store.backends.etcd import keeping
 from coordinator.store.backends.etcd import store as etcd
-from tests import etcdcluster
+from tests import etcdcluster, pace
 
 pytestmark = [pytest.mark.integration, pytest.mark.etcd, pytest.mark.anyio]
 
@@ -48,7 +47,7 @@ def frozen(cluster: etcdcluster.Cluster, *names: str) -> Iterator[None]:
         cluster.thaw(*names)
 
 
-async def until_written(store: port.Store, key: bytes, value: bytes = b"", limit_s: float = 20.0) -> int:
+async def until_written(store: port.Store, key: bytes, value: bytes = b"", limit_s: float = 60.0) -> int:
     """Under one request id, again and again; the revision."""
     session = 0
     async with asyncio.timeout(limit_s):
@@ -63,7 +62,7 @@ async def until_written(store: port.Store, key: bytes, value: bytes = b"", limit
                 await asyncio.sleep(0.05)
 
 
-async def events(watch: port.Watch, wanted: int, limit_s: float = 30.0) -> list[bytes]:
+async def events(watch: port.Watch, wanted: int, limit_s: float = 60.0) -> list[bytes]:
     """Keys of the next changes."""
     found: list[bytes] = []
     async with asyncio.timeout(limit_s):
@@ -110,12 +109,11 @@ async def test_without_a_majority_it_says_so_in_two_seconds_and_goes_on_when_the
     watch = store.watch(b"/k")
     await watch.next()
     with frozen(three, *three.names[1:]):
-        begun = time.monotonic()
-        with pytest.raises(errors.NoQuorumError):
-            await store.get(b"/k")
-        with pytest.raises(errors.NoQuorumError):  # it is known by now: nothing was done
-            await store.commit(put(b"/k", b"never"))
-        assert time.monotonic() - begun < 2 * QUORUM_S + SLACK_S
+        with pace.within(2 * QUORUM_S + SLACK_S):
+            with pytest.raises(errors.NoQuorumError):
+                await store.get(b"/k")
+            with pytest.raises(errors.NoQuorumError):  # it is known by now: nothing was done
+                await store.commit(put(b"/k", b"never"))
         status = await store.status()
         assert len(status.members) == 3
     with frozen(three, *three.names):
@@ -358,10 +356,11 @@ async def test_a_wrong_authority_is_named_and_nothing_is_sent(tmp_path: pathlib.
             await store.commit(put(b"/k"))
         stranger = etcdcluster.Cluster(tmp_path / "other", tls=True)
         one.ca_pem = stranger.ca_pem
-        begun = time.monotonic()
-        with pytest.raises(errors.IdentityError, match="not of the authority"):
+        with (
+            pace.within(QUORUM_S + SLACK_S),
+            pytest.raises(errors.IdentityError, match="not of the authority"),
+        ):
             await one.store("/t")
-        assert time.monotonic() - begun < QUORUM_S + SLACK_S
 
 
 async def test_users_are_let_in_by_password_and_a_lost_token_is_fetched_anew(tmp_path: pathlib.Path) -> None:

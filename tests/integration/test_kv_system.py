@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.demo import observe, place, world
+from bench.demo import observe, place, sweeping, world
 from coordinator import errors, limits
 from coordinator.cli import client, https
 from coordinator.host import contexts
@@ -186,7 +186,7 @@ def test_etcdctl_speaks_with_the_mic_of_the_document(pair: Pair) -> None:
     identity = pair.world.directory("n1") / "identity"
     words = [
         "etcdctl", f"--endpoints={C1.address}:{ETCD_PORT}", f"--cacert={identity / 'ca.pem'}",
-        f"--cert={identity / 'server.pem'}", f"--key={identity / 'server.key'}", "--command-timeout=10s",
+        f"--cert={identity / 'server.pem'}", f"--key={identity / 'server.key'}", "--command-timeout=30s",
     ]  # fmt: skip
 
     def etcdctl(*more: str) -> "subprocess.CompletedProcess[str]":
@@ -213,13 +213,13 @@ def test_programs_see_their_servers_view_with_every_parent_away(pair: Pair) -> N
     told = pair.log("follow").count(seen)
     shell = pair.world.shells.pop("n1")
     shell.kill()
-    shell.wait(20)
+    shell.wait(towns.WAIT_S)
     pair.world.start("n1")
     towns.until(lambda: pair.world.run(*here).code == 0, "the server looks again, alone")
     (program,) = (
-        int(entry.name)
-        for entry in pathlib.Path("/proc").glob("[0-9]*")
-        if str(FOLLOWS).encode() in _command(entry)
+        one.pid
+        for one in sweeping.belonging(pair.world.directory("n1"))
+        if str(FOLLOWS).encode() in _command(pathlib.Path(f"/proc/{one.pid}"))
     )
     os.kill(program, signal.SIGKILL)
     towns.until(lambda: pair.log("follow").count(seen) > told, "the program is back and looks again")

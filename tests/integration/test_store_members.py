@@ -6,7 +6,6 @@ Whatever an operator does is typed as docs/operations.md has it.
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +14,7 @@ from bench.demo import observe, place, world
 from coordinator import errors, limits
 from coordinator.host import settings
 from coordinator.runtime import store_socket
-from tests import storepage
+from tests import pace, storepage
 from tests.integration import town as towns
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -131,6 +130,17 @@ class Trio:
     def active(self) -> list[str]:
         return [name for name, told in self.mics().items() if told == "active"]
 
+    def the_active(self) -> str:
+        """The one that is, once each has answered: on a busy machine one may be late with that."""
+        found: list[str] = []
+
+        def one() -> bool:
+            found[:] = self.active()
+            return len(found) == 1 and len(self.mics()) == len(PLACES)
+
+        towns.until(one, lambda: f"one is active: {self.mics()}")
+        return found[0]
+
     def said(self) -> str:
         try:
             return observe.line(PLACES["c2"].address, 9000)
@@ -173,42 +183,38 @@ def test_the_store_is_handed_over_to_three_and_a_document_puts_mic_there(trio: T
 
 
 def test_a_frozen_mic_is_followed_by_another_while_a_rollout_goes_on(trio: Trio) -> None:
-    (old,) = trio.active()
+    old = trio.the_active()
     pid = mic_pid(old)
     applied = trio.apply("second", "c1", "c2", "c3")
     assert applied.code == 0, applied
     os.kill(pid, signal.SIGSTOP)
-    begun = time.monotonic()
     try:
-        towns.until(lambda: [n for n in trio.active() if n != old], lambda: f"another one: {trio.mics()}")
-        took_s = time.monotonic() - begun
-        print(f"take-over from a frozen MIC: {took_s:.1f} s")
-        assert took_s <= TAKE_OVER_S
+        with pace.within(TAKE_OVER_S) as taken:
+            towns.until(lambda: [n for n in trio.active() if n != old], lambda: f"another one: {trio.mics()}")
+        print(f"take-over from a frozen MIC: {taken.took_s:.1f} s")
         # Whatever is on the server of the frozen one cannot be ready; everything else is, and is told so.
         towns.until(
             lambda: "ready 2 of reachable 3 of asked 3" in trio.world.run("status").out,
             lambda: f"goes on: {trio.world.run('status')}",
         )
-        assert trio.said() == "second from greet revision 3"
+        towns.until(lambda: trio.said() == "second from greet revision 3", trio.said)
         applied = trio.apply("third", "c1", "c2", "c3")
         assert applied.code == 0, applied
     finally:
         os.kill(pid, signal.SIGCONT)
     towns.until(lambda: trio.mics().get(old) == "standby", lambda: f"{old} stands by: {trio.mics()}")
-    assert len(trio.active()) == 1
+    trio.the_active()
     assert mic_pid(old) == pid  # it did not end for that
     towns.until(trio.converged, lambda: f"converged: {trio.world.run('status')}")
     assert trio.said() == "third from greet revision 4"
 
 
 def test_a_machine_that_dies_with_its_mic_is_followed_by_another(trio: Trio) -> None:
-    (old,) = trio.active()
+    old = trio.the_active()
     trio.world.cut_power([old])
-    begun = time.monotonic()
-    towns.until(trio.active, lambda: f"another one: {trio.mics()}")
-    took_s = time.monotonic() - begun
-    print(f"take-over from a dead machine: {took_s:.1f} s")
-    assert took_s <= TAKE_OVER_S
+    with pace.within(TAKE_OVER_S) as taken:
+        towns.until(trio.active, lambda: f"another one: {trio.mics()}")
+    print(f"take-over from a dead machine: {taken.took_s:.1f} s")
     trio.world.start(old)
     towns.until(
         lambda: sorted(trio.mics().values()) == ["active", "standby", "standby"],

@@ -83,12 +83,12 @@ def test_a_prepared_revision_is_checked_where_it_will_run_and_activated_by_its_n
 ) -> None:
     before, held = town.holders(), town.revision
     file = town.world.root / "broken.yaml"
-    file.write_text(towns.DOCUMENT.format(word="broken").replace("[python3, -m", "[no-such-program, -m"))
+    file.write_text(town.document("broken").replace("[python3, -m", "[no-such-program, -m"))
     refused = town.world.run("apply", "--prepare", str(file), "--yes", "--timeout", "30s")
     assert refused.code == 5, refused
     assert "n2 (north): staysn2: there is no program 'no-such-program' that can be run" in refused.out
     assert town.holders() == before, "nothing of it runs"
-    file.write_text(towns.DOCUMENT.format(word="prepared"))
+    file.write_text(town.document("prepared"))
     good = town.run("apply", "--prepare", str(file), "--yes", "--timeout", "30s")
     assert f"revision {held + 2} held by 4 of 4" in good.out
     assert town.wrong() == []

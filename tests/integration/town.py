@@ -17,7 +17,7 @@ from coordinator import errors, limits
 from coordinator.cli import client, https
 from coordinator.host import contexts
 
-WAIT_S = 40.0
+WAIT_S = 60.0
 LOOK_S = 0.05
 PLACES = {
     at.name: at
@@ -29,7 +29,9 @@ PLACES = {
     )
 }
 GREETER, STAYS, RESTARTS = 9000, 8000, 8001
-"""Ports: a role in its node that takes every word hot, a program that never changes, one that each word restarts."""
+"""Ports: a role in its node that takes every word hot, a program that never changes, one that each word restarts, and
+that is not ready before its gate is opened: until then the word has not arrived everywhere, however slow or quick.
+"""
 MIC = (PLACES["c1"].address, limits.PORT_MIC)
 CORE = (PLACES["c1"].address, limits.PORT_WS)
 """The node with WS, DC and central's IC."""
@@ -54,7 +56,7 @@ templates:
       command:
         - sh
         - -c
-        - sleep 1 && exec python3 -m http.server 8001 --bind {{address}} --directory {{files}}
+        - until test -e {gate}; do sleep 0.05; done; exec python3 -m http.server 8001 --bind {{address}} --directory {{files}}
       files: {{index.html: "{word}"}}
       ready: {{tcp: 8001}}
 sites:
@@ -133,16 +135,20 @@ class Town:
         assert ran.code == 0, f"{words}: {ran}"
         return ran
 
+    def document(self, word: str) -> str:
+        return DOCUMENT.format(word=word, gate=self.world.root / f"{word}.gate")
+
     def apply(self, word: str) -> None:
-        """Make it active; nobody has run it yet when this returns, for some take more than a second."""
+        """Make it active; it does not arrive everywhere before `settled` opens its gate."""
         file = self.world.root / f"{word}.yaml"
-        file.write_text(DOCUMENT.format(word=word), encoding="utf-8")
+        file.write_text(self.document(word), encoding="utf-8")
         self.run("apply", str(file), "--yes", "--wait", "none")
         self.revision += 1
         self.word = word
 
     def settled(self) -> None:
         """Everything runs the last word, nothing else runs, and status says so."""
+        (self.world.root / f"{self.word}.gate").touch()
         until(lambda: not self.wrong(), lambda: f"every program says {self.word}: {self.wrong()}")
         until(lambda: self.state() == "converged", lambda: f"status says converged: {self.status()}")
         until(lambda: self.counts() == PROCESSES, lambda: f"no process too many: {self.counts()}")
