@@ -15,7 +15,7 @@ from typing import cast
 from backports import zstd
 
 from coordinator import errors, limits, names
-from coordinator.propagation import messages
+from coordinator.propagation import messages, trails
 
 _LEVEL = 3
 _ENCODINGS_KEPT = 20  # full and delta of each of MIC's four bodies: no order of pulls makes one twice
@@ -80,6 +80,8 @@ class Shelf:
         self._encodings: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._chosen: dict[tuple[names.Digest, names.Digest], str] = {}
         """By body and a base that is here: the base that is used."""
+        self._trails: dict[str, trails.Trail] = {}
+        """Of large bodies that came in: the next one is mostly the same."""
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._bodies
@@ -102,6 +104,8 @@ class Shelf:
         if self._encodings:
             for pair in [p for p in self._encodings if p[0] not in self._bodies]:
                 del self._encodings[pair]
+        for gone in self._trails.keys() - self._bodies.keys():
+            del self._trails[gone]
         if self._chosen:
             self._chosen = {pair: used for pair, used in self._chosen.items() if digests.issuperset(pair)}
 
@@ -143,6 +147,16 @@ class Shelf:
     def _is_worth_it(self, digest: names.Digest, base: str) -> bool:
         return len(self._encoding(digest, base)) * _WORTH_IT <= len(self._bodies[digest])
 
+    def put_together(self, assembly: "Assembly", chunk: messages.Chunk) -> bytes | None:
+        """As `Assembly.add`, with the base that is here."""
+        if not chunk.base:
+            body = assembly.add(chunk, None)
+        else:
+            body = assembly.add(chunk, self.get(chunk.base), self._trails.get(chunk.base, ()))
+        if assembly.trail:
+            self._trails[assembly.digest] = assembly.trail
+        return body
+
     def learn(self, came: "Assembly", own: names.Digest) -> None:
         """An encoding came in whole: whoever is below need not be made another one.
 
@@ -167,6 +181,8 @@ class Assembly:
         self.base = ""
         self.encoding = b""
         """Once it is whole."""
+        self.trail: trails.Trail = ()
+        """Of the body, once it is whole, where it is large."""
         self._pieces: list[bytes] = []
         self.offset = 0
 
@@ -175,8 +191,10 @@ class Assembly:
         """The body as one zstd frame, if it came as one; else nothing."""
         return b"" if self.base or len(self.encoding) == self._size else self.encoding
 
-    def add(self, chunk: messages.Chunk, base: bytes | None) -> bytes | None:
+    def add(self, chunk: messages.Chunk, base: bytes | None, trail: trails.Trail = ()) -> bytes | None:
         """The body once it is whole and its digest right, else None; `base` are the bytes of `chunk.base`.
+
+        `trail` is what is known of their digest.
 
         Raises `errors.ProtocolError` on anything that does not fit: the caller pulls it once more, in full.
         """
@@ -197,6 +215,11 @@ class Assembly:
             return None
         self.encoding = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         body = decode(self.encoding, base if chunk.base else None, self._size)
-        if digest_of(body) != self.digest:
+        if self._size < trails.STEP_BYTES:
+            digest = digest_of(body)
+        else:
+            digest, self.trail = trails.walk(body, base, trail)
+        if digest != self.digest:
+            self.trail = ()
             raise errors.ProtocolError("body has another digest than its record")
         return body

@@ -250,7 +250,7 @@ class Intake:
         if chunk.digest != assembly.digest:
             return ()
         try:
-            body = assembly.add(chunk, self.shelf.get(chunk.base) if chunk.base else None)
+            body = self.shelf.put_together(assembly, chunk)
         except errors.ProtocolError as problem:
             if not wanted.start_again():
                 self._wanted = None
