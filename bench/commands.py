@@ -4,6 +4,7 @@ import importlib
 
 import click
 
+from bench import signals
 from coordinator.host import grouping
 
 COMMANDS = {
@@ -40,3 +41,4 @@ class _Group(grouping.Group):
 @click.group(cls=_Group)
 def bench() -> None:
     """How fast it is on this machine, side by side with others."""
+    click.get_current_context().with_resource(signals.as_interrupts())

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from bench import report, showing
-from bench.propagation import command, ours, plots, programs, results, roster, run, workload
+from bench.propagation import command, ours, programs, results, roster, run, workload
 from coordinator import errors, limits
 
 T = TypeVar("T")
@@ -101,8 +101,7 @@ def growth(  # noqa: PLR0913 one for each option
     if not points:
         raise errors.UsageError("nothing is to grow", hint="give --servers, --sites or --document-sizes")
     wishes = [_wish(one, both=one in small, asked=asked) for one in points]
-    if picture is not None:
-        plots.check()
+    report.check((page, picture))
     for wish in wishes:
         command.check(wish, (ours.Tiercast(),))
     shown = showing.Showing(

@@ -1,5 +1,6 @@
 """`tiercast bench report`: saved results as tables, a page or a picture; and how they are shown at the end of a run."""
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -24,8 +25,7 @@ FIGURES_HEAD = ("case", "figure", "value", "machine")
 @click.option("--png", "picture", type=MADE, help="Write a picture (needs tiercast[bench]).")
 def report(files: Sequence[pathlib.Path], page: pathlib.Path | None, picture: pathlib.Path | None) -> None:
     """Show saved results of any bench: the medians of all files together."""
-    if picture is not None:
-        plots.check()
+    check((page, picture))
     found = saved.read(files)
     if not found.revisions and not found.figures and not found.missing:
         raise errors.UsageError("no figures in it", hint="make a file of them with -o json")
@@ -95,6 +95,17 @@ def _marks(found: saved.Saved, rows: Sequence[results.Row]) -> Sequence[str]:
     """What is to be held against all of it."""
     loaded = any(row.loaded for row in rows) or any(one.loaded for one in found.figures)
     return [*found.partial, *([results.LOADED_WORDS] if loaded else [])]
+
+
+def check(wanted: tuple[pathlib.Path | None, pathlib.Path | None]) -> None:
+    """Whether they can be written, before a run is made for them. Raises `UsageError`."""
+    if wanted[1] is not None:
+        plots.check()
+    for path in wanted:
+        if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise errors.UsageError(
+                f"{path} cannot be written", hint="name a file in a directory that is there"
+            )
 
 
 def save(found: saved.Saved, wanted: tuple[pathlib.Path | None, pathlib.Path | None]) -> None:

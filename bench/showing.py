@@ -7,19 +7,16 @@ gone before this returns.
 import asyncio
 import contextlib
 import pathlib
-import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 import msgspec
 
-from bench import machine, measures, report, saved
+from bench import machine, measures, report, saved, signals
 from bench.propagation import programs, results
 
 INTERRUPTED = 130
 FAILED = 1
-ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Beside Ctrl-C: of whoever ends us, and of a terminal that is closed."""
 
 Item = results.Result | results.Missing | measures.Measure
 Pages = tuple[pathlib.Path | None, pathlib.Path | None]
@@ -37,6 +34,7 @@ class Showing:
         pages: Pages = (None, None),
         tables: Callable[[saved.Saved], None] = report.show,
     ) -> None:
+        self.ended = False
         self._form, self._directory = form, directory
         self._wanted, self._pages, self._tables = wanted, pages, tables
         self._found: list[results.Result] = []
@@ -66,6 +64,7 @@ class Showing:
 
     def end(self, why: str = "") -> None:
         """Tables and pages; `why` it did not come to its end, if it did not."""
+        self.ended = True
         partial = results.Partial(
             partial=why, have=len(self._found) + len(self._figures), wanted=self._wanted
         )
@@ -99,15 +98,16 @@ def run(shown: Showing, items: AsyncGenerator[Item, None]) -> int:
     """Exit status of a run whose figures come from an event loop."""
     try:
         return asyncio.run(_followed(shown, items))
-    except KeyboardInterrupt:  # a second one, while the first was being obeyed
-        tell("interrupted twice; what is left ends by itself\n")
+    except KeyboardInterrupt:  # a second one, while the first was being obeyed: the programs end with us
+        if not shown.ended:
+            tell("interrupted again; what was found is not shown\n")
         return INTERRUPTED
 
 
 async def _followed(shown: Showing, items: AsyncGenerator[Item, None]) -> int:
     task = asyncio.current_task()
     assert task is not None
-    for number in ENDING:
+    for number in signals.ending():
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         shown.begin()
@@ -127,27 +127,15 @@ async def _followed(shown: Showing, items: AsyncGenerator[Item, None]) -> int:
 
 def drain(shown: Showing, items: Iterable[Item]) -> int:
     """Exit status of a run whose figures come one after the other, without a loop of ours."""
-    with _ended_by_signals():
-        try:
-            shown.begin()
-            for one in items:
-                shown.take(one)
-        except KeyboardInterrupt:
-            shown.end("interrupted")
-            return INTERRUPTED
-        shown.end()
-    return 0
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """All that end us do it as Ctrl-C does."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in ENDING}
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        shown.begin()
+        for one in items:
+            shown.take(one)
+    except KeyboardInterrupt:
+        shown.end("interrupted")
+        return INTERRUPTED
+    shown.end()
+    return 0
 
 
 def progress(text: str) -> None:

@@ -1,5 +1,6 @@
 """What is looked at before anything is started: descriptors, memory, ports. A run that cannot end well does not begin."""
 
+import math
 import pathlib
 import resource
 
@@ -14,6 +15,7 @@ BODIES_HELD = 4  # the last two, one on its way, and the encoding of it
 PORT_RANGE = pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range")
 SOCKETS = (pathlib.Path("/proc/net/tcp"), pathlib.Path("/proc/net/tcp6"))
 _TIME_WAIT = "06"
+CGROUP = pathlib.Path("/sys/fs/cgroup")
 MEMORY = pathlib.Path("/proc/meminfo")
 
 
@@ -40,7 +42,7 @@ def _descriptors(needed: int) -> None:
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise errors.UsageError(
             f"too few descriptors (got {hard}, need {needed} in one process)",
-            hint=f"`ulimit -Hn {needed}` as root, or take fewer --servers",
+            hint=f"`ulimit -n {needed}` as root, or take fewer --servers",
         )
     if soft != resource.RLIM_INFINITY and soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -72,11 +74,20 @@ def _held(first: int, last: int) -> set[int]:
     return found
 
 
+def _left_bytes(group: pathlib.Path) -> float:
+    """Of the memory that this container may have, where there is a bound."""
+    try:
+        most, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return math.inf
+    return math.inf if most == "max" else int(most) - int(used)
+
+
 def _memory(needed_bytes: int) -> None:
     lines = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines())
-    free_bytes = int(lines["MemAvailable"].split()[0]) * 1024
+    free_bytes = min(int(lines["MemAvailable"].split()[0]) * 1024, _left_bytes(CGROUP))
     if free_bytes < needed_bytes:
         raise errors.UsageError(
-            f"too little memory (got {free_bytes >> 20} MiB, need about {needed_bytes >> 20} MiB)",
+            f"too little memory (got {int(free_bytes) >> 20} MiB, need about {needed_bytes >> 20} MiB)",
             hint="take fewer --servers or a smaller --document-size",
         )

@@ -9,11 +9,11 @@ import click
 
 from bench import report, showing
 from bench.peers import systems
-from bench.propagation import checks, plots, roster, run, stand, workload
+from bench.propagation import checks, roster, run, stand, workload
 from coordinator import errors, limits
 from coordinator.cli import printing
 
-_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20}
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SIZE = re.compile(r"(\d+)\s*([A-Za-z]*)")
 
 
@@ -107,8 +107,7 @@ def propagation(
         raise errors.UsageError(
             "peers do the work of mode propagation alone (got --mode full)", hint="leave --peers out"
         )
-    if picture is not None:
-        plots.check()
+    report.check((page, picture))
     check(wish, chosen)
     wanted = sum(not one.missing() for one in chosen) * len(wish.changes) * wish.revisions
     shown = showing.Showing(form, wish.directory, wanted=wanted, pages=(page, picture))

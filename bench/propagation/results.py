@@ -65,6 +65,8 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
+        if not self.have:
+            return f"{self.partial} before the first figure"
         of = f" of {self.wanted}" if self.wanted else ""
         return f"partial: {self.partial} after {self.have}{of} figures"
 

@@ -5,7 +5,6 @@ of the right digest; else the run ends with an error and without a figure.
 """
 
 import asyncio
-import contextlib
 import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -179,9 +178,7 @@ class Stand:
         for one in self.servers:
             one.stop()
         for role in order:
-            for one in self.programs.get(role, []):
-                with contextlib.suppress(programs.FailedError):
-                    await one.end()
+            await asyncio.gather(*(one.end() for one in self.programs.get(role, [])))
 
     def _weights(self) -> list[tuple[str, programs.Program, programs.Weight]]:
         return [(role, one, one.weight()) for role, some in self.programs.items() for one in some]
