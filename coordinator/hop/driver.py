@@ -79,6 +79,7 @@ class Driver:
     ) -> None:
         self._machine = machine
         self._ground = ground
+        self._now = ground.clock.monotonic
         self._perform = perform
         self._book = book
         self._links: dict[names.LinkId, link.Link] = {}
@@ -121,9 +122,25 @@ class Driver:
 
     def feed(self, event: object) -> None:
         """One input for the machine; its outputs are performed before this returns, unless one is under way."""
-        self._inbox.append(event)
-        if not self._busy:
-            self._work()
+        if self._busy:
+            self._inbox.append(event)
+            return
+        if self._closed:
+            return
+        self._busy = True
+        try:
+            for output in self._machine.handle(event, self._now()):
+                self._do(output)
+            if self._inbox:
+                self._work_off()
+        except Exception as problem:  # noqa: BLE001 a bug or a failing disk: never to be survived half-done
+            self._fail(problem)
+            return
+        finally:
+            self._busy = False
+        due = self._machine.deadline
+        if self._timer is None or due < self._due:  # it may come too early, which does no harm
+            self._wake_at(due)
 
     def act(self, outputs: Iterable[object]) -> None:
         """Perform what another method of the machine returned."""
@@ -133,41 +150,32 @@ class Driver:
         try:
             for output in outputs:
                 self._do(output)
-        except Exception as problem:  # noqa: BLE001 a bug or a failing disk: never to be survived half-done
+            if not was:
+                self._work_off()
+        except Exception as problem:  # noqa: BLE001 as in `feed`
             self._fail(problem)
         finally:
             self._busy = was
-        self._work()
+        if not was and (self._timer is None or self._machine.deadline < self._due):
+            self._wake_at(self._machine.deadline)
+
+    def _work_off(self) -> None:
+        """What has arisen meanwhile."""
+        while self._inbox:
+            for output in self._machine.handle(self._inbox.popleft(), self._now()):
+                self._do(output)
 
     def _fail(self, problem: Exception) -> None:
         self._closed = True
         if not self.failed.done():
             self.failed.set_result(problem)
 
-    def _work(self) -> None:
-        if self._busy or self._closed:
-            return
-        self._busy = True
-        inbox, handle, do, clock = self._inbox, self._machine.handle, self._do, self._ground.clock
-        try:
-            while inbox:
-                for output in handle(inbox.popleft(), clock.monotonic()):
-                    do(output)
-        except Exception as problem:  # noqa: BLE001 as in `act`
-            self._fail(problem)
-            return
-        finally:
-            self._busy = False
-        due = self._machine.deadline
-        if self._timer is None or due < self._due:  # it may come too early, which does no harm
-            self._wake_at(due)
-
     def _wake_at(self, due: float) -> None:
         if self._closed:
             return
         if self._timer is not None:
             self._timer.cancel()
-        wait = max(0.001, due - self._ground.clock.monotonic())
+        wait = max(0.001, due - self._now())
         self._timer, self._due = self._loop.call_later(wait, self._tick), due
 
     def _tick(self) -> None:
@@ -247,7 +255,7 @@ class Driver:
         """One at a time for each link, however many pieces are written to it."""
         await made.drained()
         self._watched.discard(made.id)
-        self.act(self._machine.drained(made.id, self._ground.clock.monotonic()))
+        self.act(self._machine.drained(made.id, self._now()))
 
     def _store(self, output: events.Store) -> None:
         """Blocks the loop for the length of two fsyncs: nothing later may be said before this is durable."""

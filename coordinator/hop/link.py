@@ -132,11 +132,15 @@ class Link(asyncio.Protocol):
         self._limit_bytes = limits.FRAME_BYTES_UNAUTHENTICATED
         self._bulk_limit_bytes = SMALL_BULK_BYTES
         self._reason: str | None = None
+        self.open = True
+        """Until it ends, by whichever side."""
         self._loop = asyncio.get_running_loop()
         self._known = self._loop.create_future()
         self._lost = self._loop.create_future()
         self._drained = asyncio.Event()
         self._drained.set()
+        self._piling = False
+        """More is written than `WRITE_HIGH_BYTES` and has not left; what piles up is looked at only then."""
         self._abort_timer: asyncio.TimerHandle | None = None
         self._paced = True
         self._resting = False
@@ -146,10 +150,6 @@ class Link(asyncio.Protocol):
 
     def __repr__(self) -> str:
         return f"Link({self.id})"
-
-    @property
-    def open(self) -> bool:
-        return self._reason is None and not self._lost.done()
 
     @property
     def unsent_bytes(self) -> int:
@@ -179,10 +179,15 @@ class Link(asyncio.Protocol):
         `bulk` frames keep their order among themselves, and wait where others pile up, so that a whole document may
         be sent at once and no heartbeat waits behind it. They are lost where the link is closed before their turn.
         """
-        if self._reason is not None or self._lost.done():
+        if not self.open:
             return
         if not bulk:
-            self._write(data)
+            counters = self.counters
+            counters.frames_out += 1
+            counters.bytes_out += len(data)
+            self._transport.write(data)
+            if self._piling and self._transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
+                self.drop("slow")
             return
         self._bulk.append(data)
         self._bulk_bytes += len(data) + FRAME_OVERHEAD_BYTES
@@ -197,14 +202,14 @@ class Link(asyncio.Protocol):
     def close(self, reason: str) -> None:
         """End it once what is written has gone out, at the latest after `CLOSE_S`; the first reason stands."""
         if self.open:
-            self._reason = reason
+            self.open, self._reason = False, reason
             self._transport.close()
             self._abort_timer = self._loop.call_later(CLOSE_S, self._transport.abort)
 
     def drop(self, reason: str) -> None:
         """End it now, with what is unsent."""
         if self.open:
-            self._reason = reason
+            self.open, self._reason = False, reason
             self._transport.abort()
 
     async def known(self) -> None:
@@ -229,27 +234,26 @@ class Link(asyncio.Protocol):
         self._events.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._reason is not None or self._lost.done():
+        if not self.open:
             return
         self.counters.bytes_in += len(data)
-        self._take(data)
-
-    def _take(self, data: bytes) -> None:
         try:
-            if not self._buffer and not self._resting and self._is_one_frame(data):
-                self._take_frame(memoryview(data)[wire.HEADER_BYTES :])  # as most arrive
-                return
-            self._buffer += data
-            self._take_frames()
+            if not self._buffer and not self._resting and (payload := wire.alone(data, self._limit_bytes)):
+                self._take_frame(payload)  # as most arrive
+            else:
+                self._buffer += data
+                self._take_frames()
         except errors.ProtocolError as wrong:
-            _LOG.warning(
-                "link broke the protocol", link=self.id, peer=_shown(self.peer), reason=wrong.message
-            )
-            self.drop(f"broke the protocol: {wrong.message}")
+            self._broke(wrong)
+
+    def _broke(self, wrong: errors.ProtocolError) -> None:
+        _LOG.warning("link broke the protocol", link=self.id, peer=_shown(self.peer), reason=wrong.message)
+        self.drop(f"broke the protocol: {wrong.message}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._abort_timer is not None:
             self._abort_timer.cancel()
+        self.open = False
         if self._reason is None:
             self._reason = f"lost: {exc}" if exc is not None else "closed by the peer"
         self._buffer.clear()
@@ -262,25 +266,19 @@ class Link(asyncio.Protocol):
             self._events.closed(self, self._reason)
 
     def pause_writing(self) -> None:
+        self._piling = True
         self._drained.clear()
 
     def resume_writing(self) -> None:
+        self._piling = False
         self._drained.set()
         self._write_bulk()
-
-    def _write(self, data: bytes) -> None:
-        counters, transport = self.counters, self._transport
-        counters.frames_out += 1
-        counters.bytes_out += len(data)
-        transport.write(data)
-        if transport.get_write_buffer_size() > limits.WRITE_BUFFER_BYTES:
-            self.drop("slow")
 
     def _write_bulk(self) -> None:
         while self._bulk and self._drained.is_set() and self.open:
             data = self._bulk.popleft()
             self._bulk_bytes -= len(data) + FRAME_OVERHEAD_BYTES
-            self._write(data)
+            self.send_encoded(data)
 
     def _take_frames(self) -> None:
         taken = 0
@@ -291,7 +289,7 @@ class Link(asyncio.Protocol):
                 self._take_frame(payload)
         del self._buffer[:taken]
 
-    def _take_frame(self, payload: memoryview) -> None:
+    def _take_frame(self, payload: bytes | memoryview) -> None:
         frame = wire.decode(payload)
         self.counters.frames_in += 1
         self._events.received(self, frame)
@@ -314,13 +312,9 @@ class Link(asyncio.Protocol):
         if self.open:
             self._pace()
             if not self._resting:
-                self._take(b"")
+                self.data_received(b"")
         if self.open and not self._resting:
             self._transport.resume_reading()
-
-    def _is_one_frame(self, data: bytes) -> bool:
-        size = len(data) - wire.HEADER_BYTES
-        return 0 <= size <= self._limit_bytes and int.from_bytes(data[: wire.HEADER_BYTES], "big") == size
 
     def _next_size(self, start: int) -> int | None:
         """Size of the frame at `start` if it is whole. Raises `ProtocolError` before an oversized one is buffered."""

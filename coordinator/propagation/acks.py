@@ -20,13 +20,9 @@ class Table:
         self.rows: dict[names.ServerId, messages.Row] = {}
         self.seq = 0
         self._changed: dict[names.ServerId, None] = {}
-        self._flush_at: float | None = None
-        self._full = True
-
-    @property
-    def deadline(self) -> float | None:
+        self.deadline: float | None = None
         """When `flush` is due at the latest."""
-        return self._flush_at
+        self._full = True
 
     def linked(
         self, server: names.ServerId, ack: messages.AckState | None, now: float, remark: str = ""
@@ -49,29 +45,35 @@ class Table:
     def acked(self, server: names.ServerId, ack: messages.AckState, now: float) -> None:
         """The server said something newer."""
         held = self.rows.get(server)
-        remark = "" if held is None else held.remark
-        self._put(messages.Row(server, True, _greater(None if held is None else held.ack, ack), remark), now)
+        if held is None:
+            self._replace(messages.Row(server, True, ack), now)
+        elif held.ack is None or ack.epoch > held.ack.epoch:
+            self._replace(messages.Row(server, True, ack, held.remark), now)
+        elif not held.linked:
+            self._replace(messages.Row(server, True, held.ack, held.remark), now)
 
     def _put(self, row: messages.Row, now: float) -> None:
-        if self.rows.get(row.server) == row:
-            return
+        if self.rows.get(row.server) != row:
+            self._replace(row, now)
+
+    def _replace(self, row: messages.Row, now: float) -> None:
         self.rows[row.server] = row
         self._changed[row.server] = None
-        if self._flush_at is None:
-            self._flush_at = now + limits.ROLLUP_FLUSH_S
+        if self.deadline is None:
+            self.deadline = now + limits.ROLLUP_FLUSH_S
 
     def tell_all(self, now: float) -> None:
         """A new parent, or one that missed something: the next flush is the whole table."""
         self._full = True
-        self._flush_at = now
+        self.deadline = now
 
     def wait(self) -> None:
         """Nobody to tell now; the next parent is told the whole table anyway."""
-        self._flush_at = None
+        self.deadline = None
 
     def is_due(self, now: float, *, answered: bool) -> bool:
         """Whether `flush` has something to say; at once where every live child has answered."""
-        return self._flush_at is not None and (answered or now >= self._flush_at)
+        return self.deadline is not None and (answered or now >= self.deadline)
 
     def flush(self, now: float, *, answered: bool) -> tuple[messages.Rollup, ...]:
         """Roll-ups that are due."""
@@ -83,7 +85,7 @@ class Table:
             self.seq += 1
             rollups.append(messages.Rollup(self.seq, self._full and number == 0, piece))
         self._changed.clear()
-        self._full, self._flush_at = False, None
+        self._full, self.deadline = False, None
         return tuple(rollups)
 
 
@@ -98,9 +100,3 @@ def _pieces(rows: list[messages.Row]) -> list[tuple[messages.Row, ...]]:
             size = 0
         pieces[-1].append(row)
     return [tuple(piece) for piece in pieces]
-
-
-def _greater(held: messages.AckState | None, new: messages.AckState | None) -> messages.AckState | None:
-    if held is None or new is None:
-        return held or new
-    return new if new.epoch > held.epoch else held

@@ -18,6 +18,9 @@ def fitting(state: messages.AckState) -> messages.AckState | None:
     """The ack of a server; None where its number is beyond what any server reaches (`limits.BOOTS`)."""
     if not 0 <= state.epoch.boot <= limits.BOOTS or not 0 <= state.epoch.seq <= LARGEST:
         return None
+    says_little = not (state.code or state.detail or state.roles)  # as most, when all is well
+    if says_little and len(state.digest) <= DIGEST_CHARACTERS and len(state.issuer) <= CODE_CHARACTERS:
+        return state
     return _cut(state, limits.ACK_ROLES)
 
 
@@ -28,14 +31,15 @@ def fitting_of_node(state: messages.AckState) -> messages.AckState:
 
 def fitting_rows(rows: tuple[messages.Row, ...]) -> tuple[messages.Row, ...]:
     """Of a roll-up; an ack that is none is as if it had not been told."""
-    return tuple(_fitting_row(row) for row in rows[: limits.SERVERS])
+    return tuple([_fitting_row(row) for row in rows[: limits.SERVERS]])
 
 
 def _fitting_row(row: messages.Row) -> messages.Row:
-    ack = None if row.ack is None else fitting(row.ack)
-    remark = row.remark[: limits.DETAIL_CHARACTERS]
-    same = ack is row.ack and remark == row.remark
-    return row if same else msgspec.structs.replace(row, ack=ack, remark=remark)
+    told = row.ack
+    ack = None if told is None else fitting(told)
+    if ack is told and len(row.remark) <= limits.DETAIL_CHARACTERS:
+        return row
+    return msgspec.structs.replace(row, ack=ack, remark=row.remark[: limits.DETAIL_CHARACTERS])
 
 
 def _cut(state: messages.AckState, roles: int) -> messages.AckState:

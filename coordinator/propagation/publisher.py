@@ -8,8 +8,6 @@ same; a target that a child refused is not sent to it again; at most `limits.SEN
 way; a child that is silent for `limits.SILENT_S` is closed; a slow child costs only itself.
 """
 
-import msgspec
-
 from coordinator import limits, names
 from coordinator.propagation import (
     asks,
@@ -77,16 +75,12 @@ class Publisher:
         self._peers: dict[names.LinkId, events.Arrived] = {}
         self._bodies = pieces.Pieces(shelf)
         self._twins = twins.Twins()
-        self._look_at = 0.0
+        self.deadline = 0.0
+        """When `Tick` is due."""
         self._beat_at = 0.0
         self.fresh = b""
 
     # --- what the tier asks ---------------------------------------------------------------------------------------
-
-    @property
-    def deadline(self) -> float:
-        """When `Tick` is due."""
-        return self._look_at
 
     def publish(self, content: mirror.Content, *, same_rights: bool = False) -> tuple[Output, ...]:
         """The content has changed: ask the gate again, then offer to whoever is behind.
@@ -141,9 +135,10 @@ class Publisher:
         """Inputs that do not concern children are ignored."""
         match event:
             case events.Heard():
-                if event.link in self._waiting:
-                    return self._greet(event.link, event.frame, now)
-                return self._heard(event.link, event.frame, now)
+                child = self.children.get(event.link)
+                if child is not None:
+                    return self._heard(child, event.frame, now)
+                return self._greet(event.link, event.frame, now) if event.link in self._waiting else ()
             case events.Tick():
                 return self._tick(now)
             case events.Arrived():
@@ -165,9 +160,9 @@ class Publisher:
         return link in self.children or link in self._waiting
 
     def _tick(self, now: float) -> tuple[Output, ...]:
-        if now < self._look_at:
+        if now < self.deadline:
             return ()
-        self._look_at = now + limits.HEARTBEAT_S / 2
+        self.deadline = now + limits.HEARTBEAT_S / 2
         outputs: list[Output] = []
         for link, since in list(self._waiting.items()):
             if now - since > limits.HELLO_S:
@@ -270,28 +265,29 @@ class Publisher:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def _heard(self, link: names.LinkId, frame: messages.AnyFrame, now: float) -> tuple[Output, ...]:
-        child = self.children.get(link)
-        if child is None:
-            return ()
-        child.heard = now
-        match frame:
+    def _heard(self, child: Child, frame: messages.AnyFrame, now: float) -> tuple[Output, ...]:
+        match frame:  # what comes most stands first
             case messages.Ack():
-                return self._acked(child, frame.state)
-            case messages.Pull():
-                child.pulled = frame.digest
-                return self._bodies.pulled(link, frame, now) if child.admit.scope in scopes.PULLS else ()
-            case messages.Rollup():
-                return self._rolled(child, frame)
+                state = self.acked(child, frame.state, now)
+                return () if state is None else (ChildAck(child.link, state),)
+            case _:
+                child.heard = now
+        match frame:
             case messages.Heartbeat():
                 return self._beaten(child, frame)
+            case messages.Pull():
+                child.pulled = frame.digest
+                may = child.admit.scope in scopes.PULLS
+                return self._bodies.pulled(child.link, frame, now) if may else ()
+            case messages.Rollup():
+                return self._rolled(child, frame)
             case messages.Newest():
                 child.sent = frame.numbers
                 return self._offer((child,))
             case messages.Offer() | messages.Chunk():
                 return self._given(child, frame)
             case messages.Bye():
-                return self._drop(link, f"bye: {frame.reason}")
+                return self._drop(child.link, f"bye: {frame.reason}")
             case _:
                 return ()
 
@@ -309,16 +305,18 @@ class Publisher:
         """All that was written to that link has left: another piece may be sent."""
         return self._bodies.drained(link, now)
 
-    def _acked(self, child: Child, told: messages.AckState) -> tuple[Output, ...]:
+    def acked(self, child: Child, told: messages.AckState, now: float) -> messages.AckState | None:
+        """The child says how far it is: what counts of it, None where nothing does or it is known already."""
+        child.heard = now
         state = _claimed(child.admit.scope, told)
         if state is None or (child.ack is not None and state.epoch <= child.ack.epoch):
-            return ()  # repeated or out of order
+            return None  # repeated or out of order
         child.ack = state
         if child.admit.scope is not Scope.NODE:
             self.remember(child.peer, state.epoch)
         if state.level >= messages.Level.ACCEPTED and state.outcome is not messages.Outcome.REFUSED:
             child.holds = state.digest
-        return (ChildAck(child.link, state),)
+        return state
 
     def _rolled(self, child: Child, rollup: messages.Rollup) -> tuple[Output, ...]:
         if child.admit.scope not in scopes.ROLLS_UP or rollup.seq <= child.rollup_seq:
@@ -329,11 +327,10 @@ class Publisher:
             return ()  # a gap: the next heartbeats show it, and the whole is asked for
         child.rollup_seq = rollup.seq
         rows = claims.fitting_rows(rollup.rows)
-        if any(row.ack is not None and row.ack.digest == self.content.digest for row in rows):
-            child.holds = (
-                self.content.digest
-            )  # its servers have it from nobody else; a wrong guess costs a full pull
-        return (ChildRollup(child.link, msgspec.structs.replace(rollup, rows=rows)),)
+        digest = self.content.digest
+        if child.holds != digest and any(row.ack is not None and row.ack.digest == digest for row in rows):
+            child.holds = digest  # its servers have it from nobody else; a wrong guess costs a full pull
+        return (ChildRollup(child.link, messages.Rollup(rollup.seq, rollup.full, rows)),)
 
     def _beaten(self, child: Child, beat: messages.Heartbeat) -> tuple[Output, ...]:
         """Two heartbeats in a row that show something lost: offer, or ask, again."""

@@ -95,17 +95,20 @@ class Relay:
     def deadline(self) -> float:
         """When `Tick` is due."""
         due = min(self.subscriber.deadline, self.publisher.deadline)
-        for other in (self.asks.deadline, self.table.deadline, self._drain.deadline):
-            if other is not None and other < due:
-                due = other
-        return due
+        flush, drain = self.table.deadline, self._drain.deadline
+        if flush is not None and flush < due:
+            due = flush
+        if drain is not None and drain < due:
+            due = drain
+        asked = self.asks.deadline
+        return asked if asked is not None and asked < due else due
 
     def handle(self, event: events.Input, now: float) -> tuple[Output, ...]:
         """One input of either side."""
+        if isinstance(event, events.Heard):
+            return self._heard(event, now)
         outputs: list[Output] = []
         match event:
-            case events.Heard():
-                outputs += self._through(self._heard(event, now), now)
             case events.Tick():
                 outputs += self._through(self.asks.tick(now), now)
                 outputs += self._through(self.subscriber.handle(event, now), now)
@@ -119,14 +122,34 @@ class Relay:
                 outputs += self._through(self.subscriber.handle(event, now), now)
         return (*outputs, *self._flush(now))
 
-    def _heard(self, event: events.Heard, now: float) -> tuple[_Inner, ...]:
+    def _heard(self, event: events.Heard, now: float) -> tuple[Output, ...]:
+        child = self.publisher.children.get(event.link)
+        if child is None:
+            return (*self._through(self._heard_of_other(event, now), now), *self._flush(now))
+        if isinstance(event.frame, messages.Ack):
+            state = self.publisher.acked(child, event.frame.state, now)
+            if state is not None:  # one of every server and revision: straight from its link into the table
+                self._child_ack(child, state, now)
+            return self._flush(now)
+        return (*self._through(self._heard_of_child(event, now), now), *self._flush(now))
+
+    def _heard_of_child(self, event: events.Heard, now: float) -> tuple[_Inner, ...]:
         link, frame = event.link, event.frame
-        if isinstance(frame, messages.Ask) and self._barred(link, frame):
-            return (asks.refusal(link, frame),)
-        if isinstance(frame, messages.Ask) and self._known(link):
-            return self.asks.asked(link, frame)
-        if isinstance(frame, messages.Answer) and self._known(link):
+        if isinstance(frame, messages.Ask):
+            barred = not self.publisher.may_ask(link, frame.verb)
+            return (asks.refusal(link, frame),) if barred else self.asks.asked(link, frame)
+        if isinstance(frame, messages.Answer):
             return self.asks.answered(link, frame)
+        return self.publisher.handle(event, now)
+
+    def _heard_of_other(self, event: events.Heard, now: float) -> tuple[_Inner, ...]:
+        """The parent, or whoever has not greeted yet and may ask nothing before."""
+        link, frame = event.link, event.frame
+        if link == self.subscriber.link:
+            if isinstance(frame, messages.Ask):
+                return self.asks.asked(link, frame)
+            if isinstance(frame, messages.Answer):
+                return self.asks.answered(link, frame)
         return self._side(link).handle(event, now)
 
     def follow(self, parents: tuple[events.Parent, ...], now: float) -> tuple[Output, ...]:
@@ -157,13 +180,6 @@ class Relay:
         self._drain.start(now)
         return self._flush(now)
 
-    def _known(self, link: names.LinkId) -> bool:
-        """Whether both ends have greeted each other; before that nothing is asked."""
-        return link in self.publisher.children or link == self.subscriber.link
-
-    def _barred(self, link: names.LinkId, ask: messages.Ask) -> bool:
-        return link in self.publisher.children and not self.publisher.may_ask(link, ask.verb)
-
     def _side(self, link: names.LinkId) -> subscriber.Subscriber | publisher.Publisher:
         return self.publisher if self.publisher.owns(link) else self.subscriber
 
@@ -173,9 +189,7 @@ class Relay:
             return []
         outputs: list[Output] = []
         for one in inner:
-            if isinstance(one, publisher.ChildAck):
-                self._child_ack(self.publisher.children[one.link], one.state, now)
-            elif isinstance(one, _OUTWARD):
+            if isinstance(one, _OUTWARD):
                 outputs.append(one)
             elif isinstance(one, asks.Asked):
                 outputs += self._relayed(one, now)

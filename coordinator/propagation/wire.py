@@ -3,12 +3,16 @@
 Law: `decode(encode(frame)[4:]) == frame`. Whatever else comes in raises `errors.ProtocolError`, nothing else.
 """
 
+import struct
+
 import msgspec
 
 from coordinator import errors, limits
 from coordinator.propagation import messages
 
 HEADER_BYTES = 4
+_COPIED_BYTES = 1024  # a view of so few bytes costs more than a copy of them
+_LENGTH = struct.Struct(">I")
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[messages.AnyFrame] = msgspec.msgpack.Decoder(messages.AnyFrame)
@@ -19,6 +23,14 @@ def encode(frame: messages.AnyFrame) -> bytes:
     payload = _ENCODER.encode(frame)
     assert len(payload) <= limits.FRAME_BYTES, f"frame of {len(payload)} bytes: {type(frame).__name__}"
     return len(payload).to_bytes(HEADER_BYTES, "big") + payload
+
+
+def alone(data: bytes, limit_bytes: int) -> bytes | memoryview:
+    """The payload where `data` is exactly one frame within the limit, as most arrive; else nothing."""
+    size = len(data) - HEADER_BYTES
+    if not 0 < size <= limit_bytes or _LENGTH.unpack_from(data)[0] != size:
+        return b""
+    return data[HEADER_BYTES:] if size <= _COPIED_BYTES else memoryview(data)[HEADER_BYTES:]
 
 
 def decode(payload: bytes | memoryview) -> messages.AnyFrame:
