@@ -234,12 +234,12 @@ class Convergence:
     def _recount(self, now: float, *, keep_since: bool = False) -> None:
         counts, reachable, asked = dict.fromkeys(Sync, 0), 0, self.asked
         for server, facts in self.facts.items():
-            before = facts.sync
-            sync = facts.sync = self._sync(server, facts, now)
+            before, wanted = facts.sync, asked.get(server)
+            sync = facts.sync = Sync.PARKED if wanted is None else self._sync(server, facts, wanted, now)
             if not keep_since and (sync is not before or facts.since == 0.0):
                 facts.since = now
-            facts.reachable = server in asked and self._is_reachable(facts)
-            if server in asked:
+            facts.reachable = wanted is not None and self._is_reachable(facts)
+            if wanted is not None:
                 counts[sync] += 1
                 reachable += facts.reachable
         self._counts, self._reachable = counts, reachable
@@ -252,23 +252,21 @@ class Convergence:
             facts.latched = True
         elif facts.latched and not facts.done and server not in self._grace and before is not Sync.LOST:
             self._grace[server] = now + limits.SILENT_S
-        sync = facts.sync = self._sync(server, facts, now)
+        asked = self.asked.get(server)
+        sync = facts.sync = Sync.PARKED if asked is None else self._sync(server, facts, asked, now)
         if self._grace and (facts.links or sync not in _MOVING):
             self._grace.pop(server, None)
         if sync is not before:
             facts.since = now
-        asked = server in self.asked
-        facts.reachable = asked and self._is_reachable(facts)
-        if asked:
-            self._counts[before] -= 1
-            self._counts[sync] += 1
+        facts.reachable = asked is not None and self._is_reachable(facts)
+        if asked is not None:
+            if sync is not before:
+                self._counts[before] -= 1
+                self._counts[sync] += 1
             self._reachable += facts.reachable - was
         self._touched(now)
 
-    def _sync(self, server: names.ServerId, facts: Facts, now: float) -> Sync:
-        asked = self.asked.get(server)
-        if asked is None:
-            return Sync.PARKED
+    def _sync(self, server: names.ServerId, facts: Facts, asked: Asked, now: float) -> Sync:
         reached = self._reached(facts.ack, leaving=asked.leaving)
         if facts.links:
             if facts.ack is None or facts.ack.epoch not in facts.links.values():

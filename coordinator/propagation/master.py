@@ -4,7 +4,7 @@ What to serve comes from the store, through `serve`, and from nowhere else: MIC 
 that shows a verified target newer than the store's makes it say `NeedsRecovery`, once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -75,6 +75,29 @@ Output = (
 _Inner = publisher.Output | asks.Output
 
 
+class _Standing(msgspec.Struct, frozen=True):
+    """Who counts: nobody speaks for a server that is expelled or revoked, whatever its acks say.
+
+    Every row of a roll-up asks; admissions and revocations stay the same from revision to revision.
+    """
+
+    admissions: Mapping[names.ServerId, mirror.SignedAdmission]
+    revoked: frozenset[names.ServerId]
+    sites: Mapping[names.ServerId, names.SiteName]
+    parked: frozenset[names.ServerId]
+
+    @classmethod
+    def of(
+        cls, admissions: Mapping[names.ServerId, mirror.SignedAdmission], revoked: frozenset[names.ServerId]
+    ) -> "_Standing":
+        """By the admissions that are in force and the identities that are revoked."""
+        expelled, parked = objects.AdmissionState.EXPELLED, objects.AdmissionState.PARKED
+        there = {server: one.content for server, one in admissions.items() if server not in revoked}
+        sites = {server: one.site for server, one in there.items() if one.state is not expelled}
+        waiting = frozenset(server for server, one in there.items() if one.state is parked)
+        return cls(admissions, revoked, sites, waiting)
+
+
 class Master:
     """See the module."""
 
@@ -95,6 +118,7 @@ class Master:
         self._raising: dict[int, names.ServerId] = {}
         self._raises = 0
         self._keyring = signing.Keyring(cluster, served.content.trust.content)
+        self._stood = _Standing.of({}, frozenset())
 
     def _gate(self, peer: names.ServerId, hello: messages.Hello, proof: events.Proof) -> gates.Verdict:
         situation = gates.Situation(self.served.content, self._keyring, self.served.expanded)
@@ -114,7 +138,7 @@ class Master:
         moved = content.admissions is not self.served.content.admissions
         self.served = served
         if moved:
-            self.sightings.keep(server for server in content.admissions if self._is_parked(server))
+            self.sightings.keep(self._standing.parked)
         self.convergence.activate(served.rollout, content.version, content.digest, served.asked, now)
         return self._through(self.publisher.publish(content), now)
 
@@ -232,38 +256,30 @@ class Master:
         site = topology.site_of_ic(self.served.expanded, child.admit.server)
         if site is None:
             return []
-        parked = [row for row in rollup.rows if self._is_parked(row.server)]
+        waiting = self._standing.parked
+        parked = [row for row in rollup.rows if row.server in waiting] if waiting else []
         self.sightings.rows(link, parked, full=rollup.full)
         rows = self._believed(rollup.rows, site)
         self.convergence.rows(link, rollup.full, rows, now)
-        outputs: list[Output] = []
-        for row in rows:
-            outputs += self._noted(row)
-        return outputs
+        return [output for row in rows for output in self._noted(row)]
 
     def _believed(self, rows: Iterable[messages.Row], site: names.SiteName) -> list[messages.Row]:
         """Its own site's servers; of others only that a link has ended (a server that was parked meanwhile)."""
         believed: list[messages.Row] = []
+        sites = self._standing.sites
         for row in rows:
-            if self._site(row.server) == site:
+            if sites.get(row.server) == site:
                 believed.append(row)
             elif not row.linked and row.server in self.convergence.facts:
                 believed.append(messages.Row(row.server, False, None))
         return believed
 
-    def _site(self, server: names.ServerId) -> names.SiteName | None:
-        """Of one that counts: nobody speaks for a server that is out, whatever its acks say."""
-        admission = self.served.content.admissions.get(server)
-        if admission is None or server in self._keyring.revoked:
-            return None
-        out = admission.content.state is objects.AdmissionState.EXPELLED
-        return None if out else admission.content.site
-
-    def _is_parked(self, server: names.ServerId) -> bool:
-        """And counts."""
-        admission = self.served.content.admissions.get(server)
-        parked = admission is not None and admission.content.state is objects.AdmissionState.PARKED
-        return parked and server not in self._keyring.revoked
+    @property
+    def _standing(self) -> _Standing:
+        admissions, revoked = self.served.content.admissions, self._keyring.revoked
+        if self._stood.admissions is not admissions or self._stood.revoked is not revoked:
+            self._stood = _Standing.of(admissions, revoked)
+        return self._stood
 
     def _told(self, link: names.LinkId, row: messages.Row, now: float) -> tuple[Output, ...]:
         self.convergence.row(link, row, now)
