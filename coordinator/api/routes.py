@@ -24,6 +24,7 @@ ROUTES: tuple[routing.Route, ...] = (
 )
 
 OPEN = {
+    "/": "What this is, and where to go.",
     "/livez": "This process answers.",
     "/readyz": "It has a coordinator to forward to.",
     "/metrics": "Metrics of this process.",

@@ -28,6 +28,7 @@ from coordinator.api import (
     statuses,
     streams,
     upward,
+    welcome,
 )
 from coordinator.host import metrics
 from coordinator.tiers import requests, requests_looking
@@ -87,6 +88,7 @@ def application(  # noqa: PLR0913 what the process gives the HTTP side, each by 
             continue
         respond = functools.partial(front.respond, route)
         app.router.add_route(route.method, route.path, respond, expect_handler=_unhurried)
+    app.router.add_get("/", functools.partial(_welcome, welcome.text()))
     app.router.add_get("/livez", _live)
     app.router.add_get("/readyz", functools.partial(_ready, ready))
     app.router.add_get("/metrics", functools.partial(_metrics, meters))
@@ -260,6 +262,10 @@ async def _unhurried(_request: web.Request) -> None:
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_HEADERS)
+
+
+async def _welcome(text: str, _request: web.Request) -> web.Response:
+    return web.Response(text=text)
 
 
 async def _live(_request: web.Request) -> web.Response:

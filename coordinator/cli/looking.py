@@ -233,20 +233,22 @@ def describe(name: str, form: str) -> int:
 
 def _described(shown: session.Session, view: answers.Described) -> Iterator[str]:
     one = view.server
+    revision = f"{one.revision or '-'} ({one.level or 'nothing yet'})"
     facts = {
         "site": one.site or "-",
         "address": view.address or "-",
-        "revision": f"{one.revision or '-'} ({one.level or 'nothing yet'}), accepted {view.accepted or '-'}",
+        "revision": revision,
         "link": _link(one),
-        "parent": view.parent or "-",
-        "boot": str(view.boot),
     }
+    if not view.reason:
+        facts["revision"] += f", accepted {view.accepted or '-'}"
+        facts |= {"parent": view.parent or "-", "boot": str(view.boot)}
     yield f"{session.clean(one.server)}  {shown.coloured(one.sync)}" + (
         f"  {session.clean(one.reason)}" if one.reason else ""
     )
     yield from (f"  {name + ':':<10}{session.clean(value)}" for name, value in facts.items())
     if view.reason:
-        yield f"  it cannot be asked: {session.clean(view.reason)}"
+        yield f"  {session.clean(view.reason)}; this is what is known of it here"
     if view.nodes:
         yield ""
         yield from _roles(shown, view.nodes)

@@ -29,8 +29,8 @@ def history(limit: int, before: int | None, form: str, *, drafts: bool) -> int:
         shown.say("\n".join(str(one.version.revision) for one in view.revisions))
     else:
         rows = [_revision_row(one, wide=form == "wide") for one in view.revisions]
-        size = ("SIZE",) if form == "wide" else ()
-        head = ("REVISION", "STATE", "OUTCOME", "ISSUED", "AUTHOR", "DIGEST", *size, "MESSAGE")
+        more = ("DIGEST", "SIZE") if form == "wide" else ()
+        head = ("REVISION", "STATE", "OUTCOME", "ISSUED", "AUTHOR", *more, "MESSAGE")
         shown.say_coloured(printing.painted(shown, printing.table(head, rows), 1))
         if view.next:
             shown.tell(f"more: tiercast history --before {view.next}")
@@ -65,10 +65,9 @@ def _drafts(shown: session.Session, form: str) -> int:
 
 
 def _revision_row(one: answers.RevisionView, *, wide: bool) -> tuple[str, ...]:
-    digest = one.digest if wide else printing.short(one.digest)
-    size = (printing.size(one.size_bytes),) if wide else ()
+    more = (one.digest, printing.size(one.size_bytes)) if wide else ()
     issued = printing.moment(one.issued)
-    return (str(one.version), one.state, one.outcome, issued, one.author, digest, *size, one.message)
+    return (str(one.version), one.state, one.outcome, issued, one.author, *more, one.message)
 
 
 @click.command()

@@ -164,7 +164,7 @@ async def test_a_change_whose_answer_is_lost_has_an_unknown_outcome_and_a_questi
 
 OFF = [
     ("POST", f"{CFG}/upload", YAML, b"a: 1", 404, "not_found"),
-    ("GET", "/", {}, b"", 404, "not_found"),
+    ("GET", "/index.html", {}, b"", 404, "not_found"),
     ("GET", f"{CFG}/revisions/..%2f..%2fetc", BEARER, b"", 404, "not_found"),
     ("GET", f"{CFG}/revisions/%00", BEARER, b"", 404, "not_found"),
     ("DELETE", f"{CFG}/status", BEARER, b"", 405, "method"),
