@@ -32,6 +32,7 @@ async def export(
     async with at.turn:
         at.may_change()
         held, entities = await people.known(at.store, domain), await people.entities(at.store, domain)
+        keeping.check_reach(caller, *(one.rank for one in held))  # their hashes may be guessed at leisure
         await keeping.commit(at, caller, (), f"{domain} exported, {len(held)} people")
     file = requests_people.Carried(
         format=FORMAT,
@@ -65,6 +66,10 @@ async def take(
             return msgspec.structs.replace(judged, dry_run=True)
         wanted = [one for one in new if _called(one) in {*judged.added, *judged.conflicts}]
         changed = [one for one in wanted if isinstance(one, people.PersonRecord)]
+        before = {one.name: one.rank for one in await people.known(at.store, domain)}
+        keeping.check_reach(
+            caller, *(one.rank for one in changed), *(before.get(one.name, one.rank) for one in changed)
+        )
         await last_administrator.still_enters(at, domain, changed)
         operations = keeping.puts(*wanted) + await keeping.followed(at, domain, changed)
         if operations:

@@ -111,6 +111,8 @@ async def create(
     async with at.turn:
         at.may_change()
         person = await keeping.found(at, domain, asked.name or caller.person.name)
+        if (domain, person.name) != (caller.person.domain, caller.person.name):
+            keeping.check_reach(caller, person.rank)
         rank = people.rank(asked.role) if asked.role else person.rank
         if rank > person.rank:
             raise errors.UsageError(f"{person.name} is no {rank.word} (have {person.rank.word})")
@@ -132,6 +134,12 @@ def _scopes(texts: tuple[str, ...], person: people.Person) -> people.Scopes:
             have = f"have {', '.join(sorted(permissions.AREAS))}"
             hint = findings.near(one.area, permissions.AREAS, have)
             raise errors.UsageError(f"no scope is called so (got {one.area!r})", hint=hint)
+        if one.area in scopes.RANKED and one.writes and not one.prefix:
+            ways = ", ".join(f"{one.area}:{rank}" for rank in scopes.RANKED[one.area])
+            raise errors.UsageError(
+                f"{one.area} to change needs the highest role that it may give (got {str(one)!r})",
+                hint=f"{ways}; or {one.area}:r to look",
+            )
     if not scopes.within(held, person.scopes):
         raise errors.NotAllowedError(
             f"a token makes none that reaches further (have {', '.join(map(str, person.scopes))})"
@@ -171,6 +179,8 @@ async def revoke(
             raise errors.NotFoundError(
                 f"there is no token {asked.token[:64]!r}", hint="tiercast admin token list"
             )
+        if (record.domain, record.name) != (mine, caller.person.name):
+            keeping.check_reach(caller, record.rank)
         if record.kind is people.Kind.FIRST:
             await last_administrator.somebody_enters(at)
         told = f"token {record.id} of {record.name} of {record.domain} revoked"

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from coordinator import errors, limits
-from coordinator.domains import gate, people
+from coordinator.domains import gate, people, scopes
 from coordinator.host import durations
 from coordinator.store import commands
 from coordinator.tiers import desk, last_administrator, requests_people
 from coordinator.trust import passwords
 
+AREA = "people"
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_.-]{{0,{limits.NAME_CHARACTERS - 1}}}", re.ASCII)
 
 
@@ -43,6 +44,21 @@ def domain_kept(at: desk.Desk, caller: desk.Caller, domain: str) -> str:
     if caller.person.domain == at.master_domain and domain:
         return domain
     return domain_meant(at, caller, domain)
+
+
+def check_reach(caller: desk.Caller, *ranks: people.Rank) -> None:
+    """Whether a narrowed token names people of these ranks: by a password they are all that their rank allows.
+
+    Raises `NotAllowedError`.
+    """
+    most = scopes.highest(caller.person.scopes, AREA)
+    if max(ranks, default=0) > most:
+        needed = max(ranks).word
+        held = ", ".join(map(str, caller.person.scopes))
+        raise errors.NotAllowedError(
+            f"this token does not keep people of that role (got {needed}, have {held})",
+            hint=f"a token with the scope {AREA}:{needed}, or without scopes",
+        )
 
 
 def name_meant(name: str, what: str = "a person or program") -> str:
@@ -130,6 +146,7 @@ async def add(at: desk.Desk, caller: desk.Caller, asked: requests_people.AddPers
     """Raises `UsageError`, `ConflictError` on a name that is taken, `NotAllowedError`, `CrowdedError`."""
     domain, name = domain_meant(at, caller, asked.domain), name_meant(asked.name)
     rank, note = people.rank(asked.role), note_meant(asked.note)
+    check_reach(caller, rank)
     plain = passwords.checked(asked.password, name) if asked.password else b""
     at.may_change()
     stored = await at.gate.hashed(plain) if plain else ""
@@ -162,6 +179,7 @@ async def remove(
     async with at.turn:
         at.may_change()
         person = await found(at, domain, asked.name)
+        check_reach(caller, person.rank)
         await last_administrator.not_the_last(at, person, None)
         tokens = await people.tokens_of(at.store, domain, person.name)
         await commit(at, caller, drops((person, *tokens)), f"{person.name} of {domain} removed")
@@ -178,6 +196,7 @@ async def set_role(
     async with at.turn:
         at.may_change()
         person = await found(at, domain, asked.name)
+        check_reach(caller, rank, person.rank)
         told = f"{person.name} of {domain} is {rank.word}"
         if person.rank is rank:
             return requests_people.Done(told, unchanged=True)
@@ -207,12 +226,16 @@ async def set_password(
         raise errors.NotAllowedError(
             f"{name} has no password, and a token makes none", hint="an administrator sets it"
         )
+    if not (own and person.password):
+        check_reach(caller, person.rank)
     plain = passwords.checked(asked.password, name)
     if own and person.password:
         await proven(at, caller, person, asked.present)
     stored = await at.gate.hashed(plain)
     async with at.turn:
         now = await found(at, domain, name)
+        if not own:
+            check_reach(caller, now.rank)
         ended = [
             one
             for one in await people.tokens_of(at.store, domain, name)

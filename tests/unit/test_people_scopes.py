@@ -3,24 +3,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator import errors
-from coordinator.domains import scopes
+from coordinator.domains import people, scopes
 
 AREAS = st.sampled_from(["cfg", "kv", "join", "people", "audit"])
 PREFIXES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), max_size=20).map(
     lambda text: f"/{text}"
 )
 PLAIN = st.builds(scopes.Scope, AREAS, st.just(""), st.booleans())
+RANKED = st.builds(scopes.Scope, st.just("people"), st.sampled_from(("", *scopes.RANKED["people"])))
 KEYED = st.builds(scopes.Scope, st.just("kv"), PREFIXES, st.booleans())
 
 
-@given(PLAIN | KEYED)
+@given(PLAIN | KEYED | RANKED)
 def test_a_scope_reads_as_it_was_written(scope: scopes.Scope) -> None:
     assert scopes.parse(str(scope)) == scope
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":", "CFG", "cfg:/x:r", "cfg:x", "kv:app:r", "kv:/a\n", "c f g", "kv:/" + "a" * 2000, "\u0441fg"],
+    [
+        "",
+        ":",
+        "CFG",
+        "cfg:/x:r",
+        "cfg:x",
+        "kv:app:r",
+        "kv:/a\n",
+        "c f g",
+        "kv:/" + "a" * 2000,
+        "\u0441fg",
+        "people:root",
+        "people:operator:r",
+        "cfg:operator",
+    ],
 )
 def test_what_is_no_scope_is_refused(text: str) -> None:
     with pytest.raises(errors.UsageError):
@@ -43,3 +58,20 @@ def test_a_prefix_is_of_keys_and_reading_is_not_writing() -> None:
     assert not scopes.reach_key(held, "kv", b"/application", writes=False)
     assert scopes.reach_key(held, "kv", b"/shared/a", writes=False)
     assert not scopes.reach_key(held, "kv", b"/shared/a", writes=True)
+
+
+@given(st.lists(RANKED, min_size=1).map(tuple), st.lists(RANKED | PLAIN, min_size=1).map(tuple))
+def test_a_scope_within_another_keeps_nobody_of_a_higher_rank(
+    new: tuple[scopes.Scope, ...], own: tuple[scopes.Scope, ...]
+) -> None:
+    if scopes.within(new, own):
+        assert scopes.highest(new, "people") <= scopes.highest(own, "people") <= scopes.highest((), "people")
+
+
+def test_a_scope_names_the_highest_rank_that_it_keeps_by_the_words_of_the_ranks() -> None:
+    assert scopes.RANKED["people"] == tuple(one.word for one in people.Rank)
+    assert [scopes.highest((scopes.parse(f"people:{one.word}"),), "people") for one in people.Rank] == list(
+        people.Rank
+    )
+    assert scopes.highest((scopes.parse("people:r"),), "people") == 0
+    assert scopes.highest((scopes.parse("cfg"),), "people") == 0

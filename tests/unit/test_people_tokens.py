@@ -48,9 +48,9 @@ async def test_a_token_has_an_end_and_what_it_was_made_for_and_its_secret_is_now
 async def test_a_token_reaches_no_further_than_the_one_that_made_it() -> None:
     world, served = await begun()
     await world.add(served, "ada", "administrator")
-    narrow = await world.new_token(served, "ada", scopes=("people", "cfg:r"))
+    narrow = await world.new_token(served, "ada", scopes=("people:operator", "cfg:r"))
     code, made = await world.ask(served, Verb.TOKEN_CREATE, Create(name="ci"), token=narrow)
-    assert (code, made["scopes"]) == ("", ["people", "cfg:r"])
+    assert (code, made["scopes"]) == ("", ["people:operator", "cfg:r"])
     code, _ = await world.ask(served, Verb.TOKEN_CREATE, Create(name="ci", scopes=("cfg",)), token=narrow)
     assert code == "not_allowed"
     code, made = await world.ask(served, Verb.TOKEN_CREATE, Create(scopes=("cfg:r",)), token=narrow)
