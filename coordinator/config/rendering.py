@@ -50,12 +50,15 @@ def _pointed(finding: findings.Finding, shown: str, caret: int) -> list[str]:
 
 
 def render_plan(plan: transition.Plan, *, full: bool = False) -> str:
-    """Refused rules with their steps, warnings, absent servers, what each role meets with and why, and a summary."""
+    """What each role meets with and why, absent servers, warnings, refused rules with their steps, and a summary.
+
+    What a person must act on comes last, where a long plan leaves it on the screen.
+    """
     lines = [
-        *_refusals(plan),
-        *_warnings(plan),
-        *_absent(plan, full=full),
         *_difference(plan.difference, full=full),
+        *_absent(plan, full=full),
+        *_warnings(plan),
+        *_refusals(plan),
     ]
     return "\n".join([*lines, summary(plan)])
 

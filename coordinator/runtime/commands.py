@@ -85,19 +85,13 @@ def init(  # noqa: PLR0913 one parameter per option
     click.echo(f"cluster {made.cluster} made in {layout.root}", err=True)
     if used is not None:
         click.echo(f"MIC's store will be in {used.address}", err=True)
-    click.echo(
-        f"the one-time secret of the first administrator and the CA are in {path} (context {context or name})",
-        err=True,
-    )
-    click.echo("next:", err=True)
-    click.echo(f"  tiercast server run --dir {layout.root}", err=True)
-    click.echo(
-        "  tiercast login                            (makes a person of the secret; until then it is an administrator)",
-        err=True,
-    )
-    click.echo(
-        "  tiercast token create --server NAME       (prints one command for the machine NAME)", err=True
-    )
-    click.echo(
-        f"  tiercast server export-keys --dir {layout.root} -o FILE   (keep a copy elsewhere)", err=True
-    )
+    click.echo(f"the one-time secret and the CA are in {path} (context {context or name})", err=True)
+    for line in (
+        "next:",
+        f"  tiercast server run --dir {layout.root}",
+        "  tiercast login                        the secret becomes a person",
+        "  tiercast token create --server NAME   prints one command for the machine NAME",
+        f"  tiercast server export-keys --dir {layout.root} -o FILE",
+        "                                        a copy of the keys, to be kept elsewhere",
+    ):
+        click.echo(line, err=True)

@@ -111,6 +111,9 @@ def stop(directory: str | None, *, no_wait: bool) -> None:
 def retry(directory: str | None) -> None:
     """Try again what was refused or failed here."""
     ask_server(directory, "retry")
+    click.echo(
+        "tries again what was refused or failed; `tiercast server status` tells what comes of it", err=True
+    )
 
 
 def ask_server(directory: str | None, verb: str, data: bytes = b"") -> bytes:
