@@ -207,7 +207,7 @@ def _world(shown: session.Session, wrong: OSError) -> int:
     what = (wrong.strerror or str(wrong) or type(wrong).__name__).lower()
     shown.tell(f"error: {wrong.filename or 'input or output'}: {what}")
     shown.tell(f"  hint: {_MENDED_BY.get(wrong.errno or 0, f'{TRACE}=1 shows where')}")
-    return exits.Exit.UNEXPECTED
+    return exits.Exit.NOT_ALLOWED if isinstance(wrong, PermissionError) else exits.Exit.UNEXPECTED
 
 
 def _told(shown: session.Session, error: errors.TiercastError) -> int:
