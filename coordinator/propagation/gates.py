@@ -15,6 +15,8 @@ from coordinator.propagation import events, messages, mirror, objects, publisher
 from coordinator.trust import signing
 
 NOT_READY_S = 0.5  # a relay that has nothing yet will have it soon
+REVOKED = "this identity is revoked"
+EXPELLED = "this server is expelled"
 
 
 _KEPT = 2  # the document in force and the one coming in; expanding 10,000 servers takes seconds
@@ -84,12 +86,12 @@ def judge(
 ) -> Verdict:
     """By the table of this kind of parent."""
     if peer in situation.keyring.revoked:
-        return publisher.Refuse("this identity is revoked", 30.0)
+        return publisher.Refuse(REVOKED, 30.0)
     admission = admission_of(situation, peer, hello)
     if admission is None:
         return publisher.Refuse("unknown server", 5.0)
     if admission.state is objects.AdmissionState.EXPELLED:
-        return publisher.Refuse("this server is expelled", 30.0)
+        return publisher.Refuse(EXPELLED, 30.0)
     if not admission.names_key(proof.key):
         return publisher.Refuse("it holds another key than its admission names", 5.0)
     row = table.get(hello.kind)

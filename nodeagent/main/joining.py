@@ -15,7 +15,7 @@ from coordinator import effects, errors, names
 from coordinator.host import disk, settings
 from coordinator.propagation import joining, mirror, objects
 from coordinator.trust import authority, certificates, joinlines, signing
-from nodeagent.main import knocking, running
+from nodeagent.main import knocking, leaving, running
 
 KEY_FILE = "joining/server.key"
 LINE_FILE = "identity/line"
@@ -116,6 +116,7 @@ def _before(layout: settings.Layout, line: joinlines.Line) -> Joined | None:
     hint = "name another directory with --dir, or remove it if it is really not needed"
     if not layout.root.is_dir():
         raise errors.InUseError(f"{layout.root} is no directory", hint=hint)
+    leaving.check_not_begun(layout)
     root = disk.DirectoryDisk(layout.root)
     if root.read(authority.DIRECTORY + "server.pem") is None:
         found = {one.name for one in layout.root.iterdir()} - LEFT_OVER - {"identity"}

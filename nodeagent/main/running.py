@@ -16,6 +16,7 @@ from coordinator.host import clock, disk, lock, logs, loop, settings
 from coordinator.propagation import events as hop
 from coordinator.propagation import mirror
 from coordinator.trust import authority, certificates, signing
+from nodeagent.main import leaving
 from nodeagent.servershell import shell
 from nodeagent.supervision import launcher
 
@@ -82,11 +83,12 @@ def first_admission(
 def run(layout: settings.Layout, local_address: str | None, log_level: str) -> int:
     """Until SIGTERM (nodes go on) or `server stop` (nodes end first). Exit status.
 
-    Raises `NotFoundError` where no server lives in the directory; nothing is made there then.
+    Raises `NotFoundError` where no server lives in the directory, `InUseError` where one has left; nothing is made then.
     """
     if not layout.identity.is_dir():
         hint = "make one with `tiercast server init` or `server join`, or name an enrolled server's file with --identity"
         raise errors.NotFoundError(f"no server lives in {layout.root}", hint=hint)
+    leaving.check_not_begun(layout)
     os.umask(0o077)  # whatever is made here is for this user alone
     logs.configure(level=log_level)
     for folder in (layout.run, layout.logs, layout.nodes, layout.state):
