@@ -58,7 +58,7 @@ def test_a_file_of_somebody_elses_is_no_bug_of_ours(tmp_path: pathlib.Path) -> N
     assert (
         done.talk == "error: /etc/shadow: permission denied\n  hint: as another user, or in another place\n"
     )
-    assert done.exit == 1
+    assert done.exit == 9
 
 
 @pytest.mark.parametrize(
