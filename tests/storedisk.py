@@ -42,6 +42,8 @@ class FakeFiles:
         self.failing_sync = False
         self._names: dict[str, _Content] = {}
         self._durable_names: dict[str, _Content] = {}
+        self._changed: list[dict[str, _Content | None]] = []
+        """Names given and taken since the directory was synced, by act."""
 
     def act(self) -> None:
         self.acts += 1
@@ -52,9 +54,13 @@ class FakeFiles:
             raise PowerCutError
 
     def power_cut(self, source: random.Random) -> None:
-        """Names go back to the last sync of the directory, or by luck not; pages not synced are kept at random."""
-        if source.random() < 0.7:
-            self._names = dict(self._durable_names)
+        """Of the changes of names since the last sync of the directory any are kept, and of pages not synced any."""
+        share = source.choice((0.0, 0.0, 0.5, 1.0))
+        self._names = dict(self._durable_names)
+        for change in self._changed:
+            if source.random() < share:
+                self._change(change)
+        self._changed.clear()
         for content in self._names.values():
             content.volatile = bytearray(_torn(content, source))
             content.durable = bytes(content.volatile)
@@ -76,20 +82,33 @@ class FakeFiles:
             self.act()
             if self.full:
                 raise OSError(errno.ENOSPC, "full")
-            self._names[name] = _Content()
+            self._rename({name: _Content()})
         return FakeAppender(self, self._names[name], offset)
 
     def rename(self, old: str, new: str) -> None:
         self.act()
-        self._names[new] = self._names.pop(old)
+        self._rename({old: None, new: self._names[old]})
 
     def remove(self, name: str) -> None:
         self.act()
-        del self._names[name]
+        assert name in self._names
+        self._rename({name: None})
 
     def sync_directory(self) -> None:
         self.act()
         self._durable_names = dict(self._names)
+        self._changed.clear()
+
+    def _rename(self, change: dict[str, _Content | None]) -> None:
+        self._changed.append(change)
+        self._change(change)
+
+    def _change(self, change: dict[str, _Content | None]) -> None:
+        for name, content in change.items():
+            if content is None:
+                self._names.pop(name, None)
+            else:
+                self._names[name] = content
 
     def change(self, name: str, act: Callable[[bytearray], None]) -> None:
         """Rot: change what lies on the disk."""

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from coordinator import names
+from coordinator import limits, names
 from coordinator.store import commands, mvcc
 from coordinator.store.backends.raft import (
     calls,
@@ -147,6 +147,19 @@ async def test_a_disk_too_full_for_a_snapshot_stops_nobody_and_the_snapshot_come
             await asyncio.sleep(0.005)
     assert following.stops == []
     await following.close()
+
+
+def test_a_large_entry_said_again_while_it_is_on_its_way_does_not_cut_a_slow_link() -> None:
+    outgoing = transport.Outgoing()
+    outgoing.open()
+    entry = bytes(limits.STORE_TXN_BYTES)
+    for _ in range(5):
+        outgoing.put(entry, bulk=True, again=True)
+    assert outgoing.linked
+    outgoing.put(b"a heartbeat", bulk=False)
+    for _ in range(2):
+        outgoing.put(entry, bulk=True)
+    assert not outgoing.linked, "what is said once is not lost in silence"
 
 
 class Route:

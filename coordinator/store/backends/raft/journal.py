@@ -175,10 +175,10 @@ class Journal:
         self.sync()
 
     def drop_before(self, index: int) -> None:
-        """Remove files that hold only entries up to `index`."""
+        """Remove files that hold only entries up to `index`, the oldest first: a gap would look like a loss."""
         while len(self._starts) > 1 and self._starts[1][1].index <= index:
             self._files.remove(self._starts.pop(0)[0])
-        self._files.sync_directory()
+            self._files.sync_directory()
 
     def close(self) -> None:
         if self._file is not None:

@@ -115,7 +115,8 @@ class Transport:
             bulk = not isinstance(frame, _SMALL) and not (
                 isinstance(frame, messages.Append) and not frame.entries
             )
-            outgoing.put(self._encode(frame) if bulk else _ENCODER.encode(frame), bulk=bulk)
+            data = self._encode(frame) if bulk else _ENCODER.encode(frame)
+            outgoing.put(data, bulk=bulk, again=isinstance(frame, messages.Append | messages.Install))
 
     def _encode(self, frame: messages.Frame) -> bytes:
         """A leader sends the same to all, one right after the other: encoded once."""
@@ -256,7 +257,10 @@ class Outgoing:
         self.linked = False
         self._wake.set()
 
-    def put(self, data: bytes, *, bulk: bool) -> None:
+    def put(self, data: bytes, *, bulk: bool, again: bool = False) -> None:
+        """`again`: its sender repeats it until it is answered, so that it may be lost."""
+        if again and self._bulk and self._bytes + len(data) > incoming.MESSAGE_BYTES:
+            return  # a slow link that is cut would begin a large entry anew each time
         (self._bulk if bulk else self._small).append(data)
         self._bytes += len(data)
         if self._bytes > QUEUE_BYTES:
