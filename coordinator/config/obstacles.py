@@ -180,6 +180,7 @@ def _inhabited_domains(between: pair.Pair) -> Iterator[Obstacle]:
             (
                 f"keep a copy: tiercast domains export {domain} -o FILE",
                 f"take them out: tiercast admin remove NAME --domain {domain}, tiercast domains detach NAME --domain {domain}",
+                f"delete its keys: tiercast kv del --prefix @{domain}/",
                 "then apply this document",
             ),
         )

@@ -5,7 +5,7 @@ keeps that role where it is (rule D7) until the entity has been attached elsewhe
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -13,7 +13,7 @@ from coordinator import errors, limits, names
 from coordinator.config import findings
 from coordinator.domains import people
 from coordinator.store import commands
-from coordinator.tiers import desk, requests_people, sight
+from coordinator.tiers import desk, kv_names, requests_people, sight
 from coordinator.tiers import people as keeping
 
 
@@ -111,8 +111,8 @@ class Kept(msgspec.Struct, frozen=True):
     """By domain who and what is in it, in words, for D11."""
 
 
-async def kept(at: desk.Desk) -> Kept:
-    """As of now; `turn` is held where it decides anything."""
+async def kept(at: desk.Desk, leaving: Iterable[str] = ()) -> Kept:
+    """As of now; `turn` is held where it decides anything. Of the domains that are `leaving` users' keys count as well."""
     entities, everybody = await people.entities(at.store), await people.known(at.store)
     master, attached = at.master_domain, dict[names.RoleName, tuple[str, ...]]()
     for one in entities:
@@ -125,6 +125,10 @@ async def kept(at: desk.Desk) -> Kept:
         )
         for domain in {*living, *things}
     }
+    for domain in leaving:
+        if (await at.store.scan(kv_names.of_domain(domain), limit=1)).items:
+            told = f"keys below {kv_names.of_domain(domain).decode()}"
+            inhabited[domain] = f"{inhabited[domain]} and {told}" if domain in inhabited else told
     return Kept(attached, inhabited)
 
 

@@ -72,8 +72,9 @@ def _writer(at: desk.Desk, caller: desk.Caller) -> kv.Access:
     """Raises `NotAllowedError` for whoever may write no key at all."""
     access = kv.Access(at, caller)
     reach = [one.prefix.encode() for one in caller.person.scopes if one.area == kv_names.AREA and one.writes]
-    own = b"" if caller.person.domain in {at.master_domain, ""} else caller.person.domain.encode() + b"/"
-    access.rights.may_write(next((one for one in reach if one), keys.KV + own))
+    domain = caller.person.domain
+    own = keys.KV if domain in {at.master_domain, ""} else kv_names.of_domain(domain)
+    access.rights.may_write(next((one for one in reach if one), own))
     return access
 
 

@@ -1,7 +1,8 @@
 """Names of keys as users write them, and who may read or write which.
 
 Pure. Deny by default: whatever is not below `/kv/` is writable to nobody, and readable only where it stands in `SHOWN`,
-to administrators of the master domain. People of another domain have what lies below `/kv/<their domain>/`.
+to administrators of the master domain. People of another domain have what lies below `/kv/@<their domain>/`:
+no other first part of a key becomes theirs, whatever a domain is called one day.
 """
 
 import base64
@@ -36,6 +37,11 @@ def _bounded(key: bytes) -> bytes:
             hint="the name counts with /kv/",
         )
     return key
+
+
+def of_domain(domain: str) -> bytes:
+    """Where the keys of a domain's people lie."""
+    return keys.KV + b"@" + domain.encode() + b"/"
 
 
 class Rights:
@@ -75,7 +81,7 @@ class Rights:
         self._below(key, writes=True)
 
     def _below(self, key: bytes, *, writes: bool) -> None:
-        if not self._of_master and not key.startswith(own := keys.KV + self._person.domain.encode() + b"/"):
+        if not self._of_master and not key.startswith(own := of_domain(self._person.domain)):
             raise errors.NotAllowedError(
                 f"people of domain {self._person.domain} have the keys below {shown(own)} (got {shown(key)!r})"
             )

@@ -68,7 +68,7 @@ async def _outline(at: desk.Desk, revision: int) -> names.Digest | None:
     return at.outlines[digest]
 
 
-async def live(at: desk.Desk) -> tuple[transition.Live, ...]:
+async def live(at: desk.Desk, target: model.Document) -> tuple[transition.Live, ...]:
     """The active document first; of those of one outline one, for all who have one of them."""
     past = at.past
     active = await _outline(at, past.version.revision)
@@ -80,7 +80,7 @@ async def live(at: desk.Desk) -> tuple[transition.Live, ...]:
         if seen is not None:
             revisions.setdefault(seen, revision)
             servers[seen] = servers.get(seen, frozenset()) | holders[revision]
-    kept = await census.kept(at)
+    kept = await census.kept(at, past.document.domains.keys() - target.domains.keys())
     found = []
     for seen, revision in revisions.items():
         document = past.document if seen == active else await at.document(revision)
@@ -137,7 +137,7 @@ async def plan(at: desk.Desk, ready: sources.Prepared, entry: pair.Entry | None 
     away = absent(at, ready.document)
     make = functools.partial(
         transition.plan,
-        await live(at),
+        await live(at, ready.document),
         ready.document,
         at.catalogue,
         absent=away,

@@ -168,7 +168,7 @@ async def test_of_revisions_that_differ_in_parameters_one_is_planned_against_and
     for number in range(5):
         assert await refused_by(world, served, tree, system(greeting=str(number))) == ""
     assert sorted(await planning.held(served.at)) == [2, 3, 7]
-    live = await planning.live(served.at)
+    live = await planning.live(served.at, served.at.past.document)
     assert [(str(one.version), N1 in one.servers) for one in live] == [("r7", True), ("r2", True)]
 
 

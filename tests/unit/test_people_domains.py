@@ -7,6 +7,7 @@ import pytest
 
 from coordinator import names
 from coordinator.domains import people
+from coordinator.store import commands
 from coordinator.tiers import carrying, mic, requests, requests_looking, requests_people, sight
 from tests import builders, micworld, peopleworld
 
@@ -109,14 +110,21 @@ async def test_a_domain_with_people_in_it_stays_in_the_document() -> None:
     for name in ("bea", "ben"):
         await world.add(served, name, domain=BRANCH)
     await attach(world, served, "web1")
+    await world.store.commit(commands.Txn((), (commands.put(b"/kv/@branch/leader", b"n1"),)))
     code, answer = await world.apply(served, peopleworld.without_branch())
     assert code == "refused"
     assert "D11" in answer["detail"]
-    assert "the domain branch would go, with 2 people and 1 entity in it" in answer["detail"]
+    assert (
+        "the domain branch would go, with 2 people and 1 entity and keys below /kv/@branch/ in it"
+        in answer["detail"]
+    )
     assert "tiercast domains export branch" in answer["hint"]
     for name in ("bea", "ben"):
         await world.ask(served, Verb.PERSON_REMOVE, requests_people.RemovePerson(name, BRANCH))
     await world.ask(served, Verb.DETACH, requests_people.Detach("users", BRANCH))
+    code, answer = await world.apply(served, peopleworld.without_branch())
+    assert (code, "with keys below /kv/@branch/ in it" in answer["detail"]) == ("refused", True)
+    await world.store.commit(commands.Txn((), (commands.delete_prefix(b"/kv/@branch/"),)))
     code, answer = await world.apply(served, peopleworld.without_branch())
     assert code == "", answer
 
