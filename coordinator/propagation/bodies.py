@@ -76,7 +76,7 @@ class Shelf:
     """The bodies a tier holds, by digest, and the encodings made of them lately."""
 
     def __init__(self) -> None:
-        self._bodies: dict[names.Digest, bytes] = {}
+        self._bodies: dict[str, bytes] = {}
         self._encodings: OrderedDict[tuple[str, str], bytes] = OrderedDict()
         self._chosen: dict[tuple[names.Digest, names.Digest], str] = {}
         """By body and a base that is here: the base that is used."""
@@ -89,10 +89,10 @@ class Shelf:
     @property
     def digests(self) -> tuple[names.Digest, ...]:
         """Of all that is here."""
-        return tuple(self._bodies)
+        return cast("tuple[names.Digest, ...]", tuple(self._bodies))
 
     def get(self, digest: str) -> bytes | None:
-        return self._bodies.get(cast("names.Digest", digest))
+        return self._bodies.get(digest)
 
     def add(self, digest: names.Digest, body: bytes) -> None:
         self._bodies[digest] = body
@@ -136,7 +136,7 @@ class Shelf:
 
     def _used(self, digest: names.Digest, base: str) -> str:
         """`base`, where a delta against it can be made and is worth it; else empty."""
-        if len(self._bodies.get(names.Digest(base), b"")) < _BASE_BYTES_MIN:
+        if len(self._bodies.get(base, b"")) < _BASE_BYTES_MIN:
             return ""
         pair = (digest, names.Digest(base))
         used = self._chosen.get(pair)

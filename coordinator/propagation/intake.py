@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from coordinator import errors, limits, names
-from coordinator.propagation import bodies, coming, complaints, events, holding, messages, mirror
+from coordinator.propagation import bodies, coming, complaints, events, holding, messages, mirror, objects
 from coordinator.trust import signing
 
 Refusal = holding.Refusal
@@ -223,11 +223,10 @@ class Intake:
         """Give the wanted target its record, and say which body it is."""
         if wanted.record is not None:
             return ()
-        target, held = wanted.target.content, self.content.record
-        record = next((one for one in records if one.content.is_of(target)), None)
-        if record is None and held is not None and held.content.is_of(target):
-            record = held
-        digest = target.active.digest
+        target, digest = wanted.target.content, wanted.target.content.active.digest
+        record, held = _record_of(target, records), self.content.record
+        if record is None and held is not None:
+            record = _record_of(target, (held,))
         if record is None or record.content.digest != digest:
             self._wanted = None
             return self._complaints.add("target without its record", wanted.link, str(target.version))
@@ -323,7 +322,7 @@ class Intake:
 
     def _prepare(self, content: mirror.Content) -> None:
         """What the target now prepares is wanted beside what is active."""
-        if not self._holds or content.target is None:
+        if content.target is None:
             return
         pointer = content.target.content.prepared
         self.holding.want(pointer, held=pointer is not None and pointer.digest in self.shelf)
@@ -370,14 +369,16 @@ class Intake:
         after = self.content = before.take_all(batch)
         if self._storing_held is not None:
             self._stored_held(*self._storing_held, problem)
-        if after.target is not before.target:
+        old, new = before.target, after.target
+        version = names.NO_VERSION if new is None else new.content.version
+        moved = new is not old and (old is None or version != old.content.version)
+        if self._holds and new is not old:
             self._prepare(after)
-        version, digest = after.version, after.digest
-        if version == before.version:
-            if self.holding.stage is not holding.Stage.NOTHING:
-                self._tidy(before.digest, digest)
+        digest = after.digest
+        if moved or self.holding.stage is not holding.Stage.NOTHING:
+            self._tidy(before.digest, digest)
+        if not moved:
             return (_CHANGED, *self._onwards())
-        self._tidy(before.digest, digest)
         body = self.shelf.get(digest)
         assert body is not None
         return (_CHANGED, events.Accepted(version, digest, body), *self._onwards())
@@ -411,6 +412,13 @@ class Intake:
         """Take a refused target, or a prepared body, another time (`retry`, or the world changed)."""
         self._refused = None
         self.holding.again()
+
+
+def _record_of(target: objects.Target, records: Sequence[mirror.SignedRecord]) -> mirror.SignedRecord | None:
+    for record in records:
+        if record.content.is_of(target):
+            return record
+    return None
 
 
 def _out_of_order(new: mirror.SignedTarget, held: mirror.SignedTarget) -> tuple[str, str] | None:

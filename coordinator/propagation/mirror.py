@@ -109,16 +109,20 @@ class Content(msgspec.Struct, frozen=True, dict=True):
 
     def take_all(self, signed: tuple[AnySigned, ...]) -> "Content":
         """Several at once; admissions are merged in one step, since there may be thousands."""
+        trust, target, record = self.trust, self.target, self.record
         admissions: dict[names.ServerId, SignedAdmission] = {}
-        others: dict[str, Any] = {}
         for one in signed:
-            if isinstance(one, SignedAdmission):
-                admissions[one.content.server_id] = one
-            else:
-                others[_KEYS[type(one)]] = one
-        if admissions:
-            others["admissions"] = Admissions({**self.admissions, **admissions})
-        return msgspec.structs.replace(self, **others)
+            match one:
+                case SignedTarget():
+                    target = one
+                case SignedRecord():
+                    record = one
+                case SignedTrust():
+                    trust = one
+                case SignedAdmission():
+                    admissions[one.content.server_id] = one
+        merged = Admissions({**self.admissions, **admissions}) if admissions else self.admissions
+        return Content(trust, target, record, merged)
 
 
 def ledger_key(signed: AnySigned) -> str:
