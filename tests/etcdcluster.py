@@ -5,7 +5,6 @@ import contextlib
 import pathlib
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -21,19 +20,11 @@ from coordinator import names
 from coordinator.host import clock
 from coordinator.store.backends.etcd import access
 from coordinator.store.backends.etcd import store as etcd
+from tests import ports
 
 HOST = "127.0.0.1"
-START_S = 30.0
+START_S = 90.0
 CLOCK, RANDOM = clock.SystemClock(), clock.SystemRandom()
-
-
-def free_ports(count: int) -> list[int]:
-    """Held together, so that no two are the same."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class Cluster:
@@ -50,9 +41,9 @@ class Cluster:
     ) -> None:
         self.directory = directory
         self.names = [f"e{number}" for number in range(members)]
-        ports = free_ports(2 * members)
-        self.client_ports = dict(zip(self.names, ports[:members], strict=True))
-        self.peer_ports = dict(zip(self.names, ports[members:], strict=True))
+        given = ports.several(2 * members, HOST)
+        self.client_ports = dict(zip(self.names, given[:members], strict=True))
+        self.peer_ports = dict(zip(self.names, given[members:], strict=True))
         self.flags = [*flags]
         if quick:  # elections of a test take a tenth of a second, and nothing waits for the disk
             self.flags += ["--heartbeat-interval", "50", "--election-timeout", "500", "--unsafe-no-fsync"]

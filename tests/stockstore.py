@@ -18,7 +18,7 @@ import pysyncobj.transport
 from coordinator import effects, errors
 from coordinator.store import commands, image, leases, mvcc, port, watch
 from coordinator.store.backends import replica
-from tests import storegroup, storewriter
+from tests import ports, storegroup, storewriter
 
 TICK_S: Final = 0.002
 LEADER: Final = 2  # of getStatus()["state"]
@@ -269,7 +269,7 @@ class StockStore:
 
 async def open_store(directory: pathlib.Path, **settings: object) -> StockStore:
     """A store of one, listening on loopback, with journal and dumps in the directory."""
-    address = f"127.0.0.1:{storegroup.free_ports(1)[0]}"
+    address = f"127.0.0.1:{ports.free()}"
     node = Node(address, (), {**LONE, "bindAddress": address, **kept(directory), **settings})
     opened = StockStore(node, storewriter.RealClock())
     try:

@@ -2,7 +2,6 @@
 
 import asyncio  # noqa: TID251 the backends are asyncio's
 import pathlib
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,18 +14,10 @@ from coordinator import errors, names
 from coordinator.store import commands
 from coordinator.store.backends import raft
 from coordinator.store.backends.raft import transport
-from tests import storedisk, storewriter
+from tests import ports, storedisk, storewriter
 
 CLUSTER = names.ClusterId("c1")
 MEMBERS = ("m1", "m2", "m3")
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def identify(certificate: bytes) -> str:
@@ -60,8 +51,7 @@ class Group:
         self.base = base
         self.members = tuple(members)
         self.authority = trustme.CA()
-        ports = free_ports(len(members))
-        self.addresses = {name: ("127.0.0.1", port) for name, port in zip(members, ports, strict=True)}
+        self.addresses = {name: ("127.0.0.1", ports.free()) for name in members}
         self.stores: dict[str, raft.RaftStore] = {}
         self.stops: list[BaseException] = []
 
@@ -118,7 +108,7 @@ class Group:
         return (await self.stores[name].commit(txn)).revision
 
 
-async def until(condition: Callable[[], Awaitable[bool]], limit_s: float = 15.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], limit_s: float = 60.0) -> None:
     """Wait for it, at most so long."""
     deadline = time.monotonic() + limit_s
     while not await condition():

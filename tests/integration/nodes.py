@@ -2,7 +2,6 @@
 
 import contextlib
 import pathlib
-import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -16,13 +15,6 @@ from nodeagent.supervision import launcher
 from tests.integration import processes
 
 CATALOGUE: role.Catalogue = {kind.name: kind for kind in (process_type.TYPE, greeter_type.TYPE)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Node:

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -25,10 +24,10 @@ from coordinator.host import clock
 from coordinator.store import commands
 from coordinator.tiers import desk, keys, mic, permissions, requests, revoking
 from coordinator.trust import authority, certificates, tokens
-from tests import micworld
+from tests import micworld, ports
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.etcd]
-WAIT_S = 20.0
+WAIT_S = 60.0
 TODAY = clock.SystemClock().wall() - micworld.Clock(0.0).wall()  # etcdctl looks at the dates of certificates
 
 
@@ -49,7 +48,7 @@ class Shop:
             f"--cacert={self.directory / 'ca.pem'}",
             f"--cert={self.directory / 'cert.pem'}",
             f"--key={self.directory / 'key.pem'}",
-            "--command-timeout=5s",
+            "--command-timeout=30s",
         ]
         who = self.user if user is None else user
         environment = {**os.environ, "ETCDCTL_API": "3", **({"ETCDCTL_USER": who} if who else {})}
@@ -96,12 +95,6 @@ async def identity(world: micworld.World, served: mic.Mic, directory: pathlib.Pa
     return str(answer["server_id"])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def opened(directory: pathlib.Path) -> AsyncIterator[Shop]:
     world = micworld.World(TODAY)
@@ -113,7 +106,7 @@ async def opened(directory: pathlib.Path) -> AsyncIterator[Shop]:
         )
         made = listener.Listener(served)
         roots = b"".join(served.at.past.content.trust.content.roots)
-        port = await made.listen("127.0.0.1", free_port(), lambda: listener.Tls(cert, key, roots))
+        port = await made.listen("127.0.0.1", ports.free(), lambda: listener.Tls(cert, key, roots))
         try:
             shop = Shop(world, served, directory, port)
             shop.server = server

@@ -13,6 +13,7 @@ from coordinator.api.etcd import listener, service, watches
 from coordinator.domains import people, scopes
 from coordinator.store import commands, port
 from coordinator.trust import authority, certificates, tokens
+from tests import ports
 from tests.integration import test_etcd_api as shops
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.etcd]
@@ -126,7 +127,7 @@ async def test_roots_that_are_trusted_later_are_believed_without_a_restart(tmp_p
         trusted = [stranger.ca_pem]
         made = listener.Listener(shop.mic)
         shop.port = await made.listen(
-            "127.0.0.1", shops.free_port(), lambda: listener.Tls(cert, key, b"".join(trusted))
+            "127.0.0.1", ports.free(), lambda: listener.Tls(cert, key, b"".join(trusted))
         )
         try:
             assert (await shop.etcdctl("put", "a", "1"))[0] != 0

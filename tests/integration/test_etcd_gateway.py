@@ -9,7 +9,7 @@ from aiohttp import web
 
 from coordinator import errors
 from coordinator.store.backends.etcd import access, gateway, messages
-from tests import etcdcluster, pace
+from tests import etcdcluster, pace, ports
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 
@@ -64,7 +64,7 @@ class Member:
 @contextlib.asynccontextmanager
 async def cluster(*members: Member, user: str = "") -> AsyncIterator[gateway.Gateway]:
     runners = []
-    for member, port in zip(members, etcdcluster.free_ports(len(members)), strict=True):
+    for member, port in zip(members, ports.several(len(members)), strict=True):
         app = web.Application()
         app.router.add_post("/{any:.*}", member.answer)
         runner = web.AppRunner(app, access_log=None)

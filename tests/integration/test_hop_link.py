@@ -23,6 +23,7 @@ pytestmark = pytest.mark.integration
 
 CLUSTER = names.ClusterId("c1")
 ADDRESS = "127.0.9.1"
+WAIT_S = 60.0
 WALL = clock.SystemClock().wall()
 BEAT = messages.Heartbeat(b"", objects.Numbers(), 7)
 Run = Callable[[Callable[[], Coroutine[None, None, None]]], None]
@@ -56,14 +57,14 @@ class Recorder:
         self._changed.set()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT_S):
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
 
 
 async def eventually(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT_S):
         while not holds():
             await asyncio.sleep(0.005)
 
@@ -413,6 +414,7 @@ def test_nobody_there_and_nobody_answering_are_unreachable(
             port = mute.getsockname()[1]
             with pytest.raises(errors.UnreachableError):
                 await dial.dial(ADDRESS, port, of(ours, "child"), Recorder())
+        monkeypatch.setattr(limits, "DIAL_TIMEOUT_S", WAIT_S)  # a refusal comes before it, however late that is
         with pytest.raises(errors.UnreachableError, match="cannot be reached"):
             await dial.dial(ADDRESS, port, of(ours, "child"), Recorder())
 

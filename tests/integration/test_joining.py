@@ -3,6 +3,8 @@
 The tests go through the life of one system in this order.
 """
 
+import contextlib
+import pathlib
 import re
 import threading
 from collections.abc import Iterator
@@ -43,9 +45,16 @@ def test_a_machine_joins_by_one_line_and_waits_parked(system: joinworld.System) 
 
 def test_who_is_parked_may_not_read_the_document(system: joinworld.System) -> None:
     below = system.world.directory("c2")
-    held = b"".join(one.read_bytes() for one in below.rglob("*") if one.is_file() and not one.is_socket())
-    assert b"master_domain" not in held
+    assert not [one for one in below.rglob("*") if b"master_domain" in content(one)]
     assert list(below.glob("ledger/bodies/*")) == []
+
+
+def content(path: pathlib.Path) -> bytes:
+    """Nothing of what is no file, or has been replaced meanwhile: what runs there writes on."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except FileNotFoundError:
+        return b""
 
 
 def test_a_lost_answer_costs_nothing_and_the_same_line_gives_the_same_server(
@@ -134,7 +143,7 @@ def test_who_is_removed_stops_everything_and_is_parked_again(system: joinworld.S
     town.until(lambda: system.known("n2").get("sync") == "parked", lambda: f"parked: {system.known('n2')}")
     assert not system.greets("n2")
     town.until(lambda: system.own("n2").get("state") == "parked", "it knows it itself")
-    assert system.own("n2")["nodes"] == []
+    town.until(lambda: system.own("n2").get("nodes") == [], "no node is left")
     system.apply("n2", "n3")
     town.until(lambda: system.greets("n2"), "and back again")
 
@@ -145,14 +154,15 @@ def test_who_is_expelled_is_out_at_once_everywhere_and_its_name_is_free(system: 
     assert "is expelled" in ran.talk
     town.until(lambda: system.own("n2").get("parent") == "", "its link has ended")
     town.until(lambda: refusers(system) >= {"c1", "c2", "n1"}, lambda: f"all refuse it: {refusers(system)}")
+    told = ": this identity is revoked"
+    town.until(lambda: system.own("n2").get("turned_away", "").endswith(told), lambda: system.own("n2"))
     assert system.own("n2")["parent"] == ""
-    assert system.own("n2")["turned_away"].endswith(": this identity is revoked")
-    assert system.known("n2")["reason"] == "not enrolled"
-    assert system.expelled() == ["n2"]
+    town.until(lambda: system.known("n2").get("reason") == "not enrolled", lambda: system.known("n2"))
+    town.until(lambda: system.expelled() == ["n2"], system.expelled)
     assert "expelled: n2" in system.run("status").out
     stopped = system.world.run("server", "stop", "--dir", system.dir("n2"))
     assert stopped.code == 0, stopped
-    system.world.shells.pop("n2").wait(30)
+    system.world.shells.pop("n2").wait(town.WAIT_S)
     system.world.directory("n2").rename(system.world.root / "old-n2")
     again = system.joined("n2", at=IC_NORTH)
     assert again.last.endswith("  placed")
@@ -178,7 +188,7 @@ def test_a_server_leaves_by_itself_and_its_directory_can_be_used_again(system: j
     ran = system.run("server", "leave", "--dir", system.dir("n3"), "--yes")
     assert ran.last == "left  n3"
     assert not system.greets("n3")
-    system.world.shells.pop("n3").wait(30)
+    system.world.shells.pop("n3").wait(town.WAIT_S)
     left = {one.name for one in system.world.directory("n3").iterdir()}
     assert left <= {"lock", "logs", "state"}
     assert "n3" in system.expelled()
@@ -196,10 +206,16 @@ def test_the_server_of_mic_is_neither_expelled_nor_leaves(system: joinworld.Syst
 def test_without_mic_a_machine_waits_at_an_ic_and_joins_when_mic_is_back(system: joinworld.System) -> None:
     line = system.line("n4")
     system.run("server", "stop", "--dir", system.dir("c1"))
-    system.world.shells.pop("c1").wait(30)
-    nobody = system.world.run(*system.join_words("n4", line, IC_NORTH, "--timeout", "1s"))
-    assert nobody.code == 8, nobody
-    assert "no coordinator, will retry" in nobody.talk
+    system.world.shells.pop("c1").wait(town.WAIT_S)
+    tries: list[world.Ran] = []
+
+    def nobody() -> bool:
+        """Until the IC has noticed."""
+        tries.append(system.world.run(*system.join_words("n4", line, IC_NORTH, "--timeout", "1s")))
+        return "no coordinator, will retry" in tries[-1].talk
+
+    town.until(nobody, lambda: tries[-1])
+    assert {one.code for one in tries} == {8}, tries
     waiting = system.world.begin(*system.join_words("n4", line, IC_NORTH, "--timeout", "60s"))
     system.world.start("c1")
     ran = system.world.ended(waiting, ("server", "join"), 0.0)
@@ -215,7 +231,7 @@ def test_the_sealed_copy_of_the_keys_brings_the_system_back_after_its_first_mach
     passphrase = ["--passphrase-file", str(words)]
     system.run("server", "export-keys", "--dir", system.dir("c1"), "-o", str(kept), *passphrase)
     system.run("server", "stop", "--dir", system.dir("c1"))
-    system.world.shells.pop("c1").wait(30)
+    system.world.shells.pop("c1").wait(town.WAIT_S)
     system.world.directory("c1").rename(system.world.root / "gone-c1")
     system.run("server", "import-keys", str(kept), "--dir", system.dir("c1"), *passphrase)
     asked = ["--ask", PLACES["c2"].address, "--ask", PLACES["n1"].address]
@@ -230,4 +246,5 @@ def test_the_sealed_copy_of_the_keys_brings_the_system_back_after_its_first_mach
 def test_no_directory_holds_what_others_may_read(system: joinworld.System) -> None:
     for name in ("c1", "c2", "n1", "n2", "n3", "n4"):
         for one in (path for path in system.world.directory(name).rglob("*") if not path.is_symlink()):
-            assert one.lstat().st_mode & 0o077 == 0, one
+            with contextlib.suppress(FileNotFoundError):  # what runs there writes on
+                assert one.lstat().st_mode & 0o077 == 0, one

@@ -66,7 +66,7 @@ class Program:
         self._data = b""
 
     async def line(self) -> Any:
-        with anyio.fail_after(10):
+        with anyio.fail_after(processes.WAIT_S):
             while b"\n" not in self._data:
                 self._data += await self.stream.receive()
         one, _, self._data = self._data.partition(b"\n")

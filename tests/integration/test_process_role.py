@@ -14,6 +14,7 @@ import pytest
 from coordinator import names, role
 from nodeagent.roles import greeter_params
 from nodeagent.supervision import leftovers
+from tests import ports
 from tests.integration import nodes, processes
 
 pytestmark = pytest.mark.integration
@@ -80,7 +81,7 @@ def shown(node: nodes.Node) -> list[tuple[str, str]]:
 
 @asynchronous
 async def test_files_alone_are_taken_hot_and_anything_else_restarts(tmp_path: pathlib.Path) -> None:
-    port = nodes.free_port()
+    port = ports.free()
     async with nodes.Node(tmp_path).life() as node:
         node.take(service(port, "on {server} at {address} {as it is}"))
         await node.reaches("ready")
@@ -97,7 +98,7 @@ async def test_files_alone_are_taken_hot_and_anything_else_restarts(tmp_path: pa
 
 @asynchronous
 async def test_a_new_revision_with_the_same_parameters_touches_nothing(tmp_path: pathlib.Path) -> None:
-    port = nodes.free_port()
+    port = ports.free()
     async with nodes.Node(tmp_path).life() as node:
         for _ in range(3):
             node.take(service(port, "one"))
@@ -107,7 +108,7 @@ async def test_a_new_revision_with_the_same_parameters_touches_nothing(tmp_path:
 
 @asynchronous
 async def test_a_crash_loop_goes_back_to_the_last_good_parameters_and_says_so(tmp_path: pathlib.Path) -> None:
-    port = nodes.free_port()
+    port = ports.free()
     async with nodes.Node(tmp_path).life() as node:
         node.take(service(port, "good"))
         await node.reaches("ready")
@@ -123,7 +124,7 @@ async def test_a_crash_loop_goes_back_to_the_last_good_parameters_and_says_so(tm
 
 @asynchronous
 async def test_last_good_parameters_outlive_the_node(tmp_path: pathlib.Path) -> None:
-    port = nodes.free_port()
+    port = ports.free()
     node = nodes.Node(tmp_path)
     bad = service(port, "bad", command=["/no/such/program"])
     async with node.life():
@@ -153,7 +154,7 @@ def test_what_cannot_run_here_is_refused_before_anything_is_touched(
     tmp_path: pathlib.Path, change: dict[str, Any], code: str
 ) -> None:
     async def story() -> None:
-        port = nodes.free_port()
+        port = ports.free()
         async with nodes.Node(tmp_path).life() as node:
             node.take(service(port, "good"))
             await node.reaches("ready")
@@ -198,7 +199,7 @@ async def test_a_program_ends_with_all_that_it_started(tmp_path: pathlib.Path) -
 async def test_leftovers_of_a_killed_node_are_ended_before_anything_is_started(
     tmp_path: pathlib.Path,
 ) -> None:
-    port = nodes.free_port()
+    port = ports.free()
     (tmp_path / "service.conf").write_text("left over", encoding="utf-8")
     left = subprocess.Popen(
         [*processes.python(SERVICE), str(port), str(tmp_path / "service.conf")],
@@ -240,7 +241,7 @@ async def test_a_program_knows_its_place_and_nothing_else(tmp_path: pathlib.Path
 
 @asynchronous
 async def test_a_greeter_takes_a_greeting_hot_and_a_port_by_restart(tmp_path: pathlib.Path) -> None:
-    one, two = nodes.free_port(), nodes.free_port()
+    one, two = ports.free(), ports.free()
     async with nodes.Node(tmp_path).life() as node:
         node.take(("g1", "greeter", {"port": one}))
         await node.reaches("ready")
@@ -296,7 +297,7 @@ def test_a_role_that_breaks_is_reported_and_hurts_no_neighbour(tmp_path: pathlib
     rough = role.RoleType(names.RoleTypeName("rough"), greeter_params.GreeterParams, lambda: Rough)
 
     async def story() -> None:
-        port = nodes.free_port()
+        port = ports.free()
         async with nodes.Node(tmp_path, {**nodes.CATALOGUE, rough.name: rough}).life() as node:
             neighbour = ("g1", "greeter", {"port": port})
             node.take(neighbour, ("r1", "rough", {"port": 1, "greeting": "well"}))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.demo import place, world
+from bench.demo import observe, place, world
 from tests.integration import town as towns
 
 pytestmark = pytest.mark.integration
@@ -113,6 +113,7 @@ def test_a_snapshot_older_than_what_was_issued_is_served_read_only(house: House)
     document.write_text(DOCUMENT)
     applied = house.world.run("apply", str(document), "--yes", "--wait", "none")
     assert applied.code == 0, applied
+    towns.until(lambda: observe.answers((C1.address, 9000)), "the server has taken what was issued")
     house.down()
     shutil.rmtree(house.directory / "store")
     restored = house.store("restore", str(old))

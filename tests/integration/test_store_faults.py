@@ -46,7 +46,7 @@ async def test_a_disk_that_answers_eio_ends_the_process_and_everything_acknowled
     loopdisk.stopped([writer.pid])
     disk.cut()
     writer.send_signal(signal.SIGCONT)
-    _out, talk = writer.communicate(timeout=30)
+    _out, talk = writer.communicate(timeout=90)
     assert writer.returncode == 70
     assert "the store has failed and stops this process" in talk
     assert "Input/output error" in talk

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.demo import place, world
+from bench.demo import observe, place, world
+from coordinator import limits
 from tests.integration import town as towns
 
 pytestmark = pytest.mark.integration
@@ -59,7 +60,7 @@ def test_whoever_has_taken_the_last_way_in_comes_back_on_the_machine_of_mic(runn
 
     gone = written(running, "gone", ws="", placed="mic1, dc1", rest=OVERRIDE % in_a_week())
     assert running.run("apply", gone, "--yes", "--wait", "none").code == 0
-    towns.until(lambda: running.run("status").code == 8, "nobody gets in any more")
+    towns.until(lambda: not observe.answers((C1.address, limits.PORT_WS)), "nobody gets in any more")
 
     here = ("server", "rollback", "--local", "--dir", str(running.directory("c1")))
     asked = running.run(*here)

@@ -20,6 +20,7 @@ from coordinator.host import clock
 from coordinator.propagation import asks, messages, objects, wire
 from coordinator.trust import authority, certificates, tls
 from nodeagent.servershell import core
+from tests import pace
 from tests.security import cluster
 
 ADDRESS = "127.0.88.1"
@@ -152,6 +153,12 @@ class Good:
     def closed(self, made: link.Link, reason: str) -> None:
         self.reason = reason
 
+    def good(self, lasted_s: float, waited_s: float) -> bool:
+        """Whether it was served well all the time, but for that in which the machine had no time for anybody."""
+        lasted_s -= waited_s
+        served = self.slowest_s - waited_s < LATENCY_S and self.answers > lasted_s
+        return served and self.beats >= int(lasted_s / limits.HEARTBEAT_S) - 1
+
     async def go_on(self, up: link.Link, over: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         while not over.is_set():
@@ -177,6 +184,7 @@ async def undisturbed(stage: Stage) -> AsyncIterator[None]:
     async with asyncio.timeout(CLOSED_S):
         await events_of.welcomed.wait()
     task = asyncio.create_task(events_of.go_on(up, over))
+    pressure = pace.Pressure()
     began = asyncio.get_running_loop().time()
     try:
         yield
@@ -187,9 +195,8 @@ async def undisturbed(stage: Stage) -> AsyncIterator[None]:
         assert events_of.reason == ""
         up.close("done")
         await up.lost()
-    assert events_of.slowest_s < LATENCY_S
-    assert events_of.answers > lasted
-    assert events_of.beats >= int(lasted / limits.HEARTBEAT_S) - 1
+    if not events_of.good(lasted, 0.0):
+        assert events_of.good(lasted, pressure.waited_s()), f"after {lasted:.1f} s: {vars(events_of)}"
 
 
 # --- attacks: each returns when the other side has closed -----------------------------------------------------------

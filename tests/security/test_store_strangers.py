@@ -5,7 +5,6 @@ Whoever could speak there as a member could write anything, so no frame of anybo
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import struct
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from coordinator import names
 from coordinator.host import clock
 from coordinator.store.backends.raft import messages, transport
 from coordinator.trust import authority, tls
+from tests import ports
 from tests.security import cluster
 
 ADDRESS = "127.0.88.3"
@@ -91,9 +91,7 @@ ATTACKS: dict[str, tuple[Callable[[authority.Authority], ssl.SSLContext], bytes]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        return int(probe.getsockname()[1])
+    return ports.free(ADDRESS)
 
 
 def test_nobody_but_a_member_is_heard_at_the_stores_port() -> None:
