@@ -143,6 +143,7 @@ def _median(rows: list[load.Row]) -> load.Row:
         p50_ms=round(statistics.median(row.p50_ms for row in rows), 3),
         p99_ms=round(statistics.median(row.p99_ms for row in rows), 3),
         syncs_per_put=round(statistics.median(row.syncs_per_put for row in rows), 3),
+        cpu_ms_per_put=round(statistics.median(row.cpu_ms_per_put for row in rows), 3),
     )
 
 

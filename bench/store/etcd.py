@@ -60,15 +60,16 @@ class Client(http2.Connection):
 
 
 def arguments(base: pathlib.Path, ports: Mapping[str, tuple[int, int]]) -> list[tuple[str, ...]]:
-    """Of each member's process; `ports`: for clients and for each other, by name."""
-    cluster = ",".join(f"{name}=http://{ours.HOST}:{peer}" for name, (_client, peer) in ports.items())
+    """Of each member's process; `ports`: for clients and for each other, by name. Members speak TLS to each other, as ours do."""
+    cluster = ",".join(f"{name}=https://{ours.HOST}:{peer}" for name, (_client, peer) in ports.items())
     found: list[tuple[str, ...]] = []
     for name, (client, peer) in ports.items():
-        here, there = f"http://{ours.HOST}:{client}", f"http://{ours.HOST}:{peer}"
+        here, there = f"http://{ours.HOST}:{client}", f"https://{ours.HOST}:{peer}"
         found.append((
             "etcd", "--name", name, "--data-dir", str(base / name), "--log-level", "error",
             "--listen-client-urls", here, "--advertise-client-urls", here, "--quota-backend-bytes", str(8 << 30),
             "--listen-peer-urls", there, "--initial-advertise-peer-urls", there, "--initial-cluster", cluster,
+            "--peer-auto-tls",
         ))  # fmt: skip
     return found
 

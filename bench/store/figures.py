@@ -28,6 +28,7 @@ def _named(row: msgspec.Struct) -> tuple[str, Mapping[str, float]]:
                 "p50_ms": row.p50_ms,
                 "p99_ms": row.p99_ms,
                 "syncs_per_put": row.syncs_per_put,
+                "cpu_ms_per_put": row.cpu_ms_per_put,
             }
         case failover.Row():
             return f"{row.system}, {printing.count(row.kills, 'kill')} of leaders", {

@@ -84,6 +84,11 @@ class Ours:
         """Of the journal of the member in this process."""
         return counting.syncs()
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the members beside the one in this process."""
+        return [process.pid for process in self._processes]
+
     async def close(self) -> None:
         await self._store.close()
         for process in self._processes:
