@@ -18,7 +18,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from coordinator import limits, names
-from coordinator.propagation import messages
+from coordinator.propagation import children, messages
+
+TWOFOLD_S = 3 * limits.SILENT_S
+"""A child that changes its parent has two links for as long as the one before takes to notice; beyond this there are two."""
 
 
 class Sync(enum.StrEnum):
@@ -123,6 +126,10 @@ class Convergence:
         self._counts: dict[Sync, int] = dict.fromkeys(Sync, 0)
         self._reachable = 0
         self._grace: dict[names.ServerId, float] = {}
+        self._twofold: dict[names.ServerId, float] = {}
+        """Servers with more than one link, and since when."""
+        self._twins: set[names.ServerId] = set()
+        """Those of them that are two machines, or one of whose relays tells of a link that it has not."""
         self._by_link: dict[names.LinkId, dict[names.ServerId, None]] = {}
 
     # --- what is asked --------------------------------------------------------------------------------------------
@@ -190,10 +197,13 @@ class Convergence:
         if row.linked:
             if link not in facts.links:
                 self._by_link.setdefault(link, {})[server] = None
+                if facts.links:
+                    self._twofold.setdefault(server, now)
             facts.links[link] = None if ack is None else ack.epoch
         else:
             facts.links.pop(link, None)
             self._by_link.get(link, {}).pop(server, None)
+            self._untwin(server, facts)
         facts.remark = row.remark if row.linked else ""
         self._judge(server, facts, now)
 
@@ -217,10 +227,20 @@ class Convergence:
         facts = self.facts[server]
         facts.links.pop(link, None)
         self._by_link[link].pop(server, None)
+        self._untwin(server, facts)
         self._judge(server, facts, now)
 
+    def _untwin(self, server: names.ServerId, facts: Facts) -> None:
+        if len(facts.links) < 2:
+            self._twofold.pop(server, None)
+            self._twins.discard(server)
+
     def tick(self, now: float) -> None:
-        """Grace periods end."""
+        """Grace periods end, and whoever has had two links for too long is two."""
+        for server, since in self._twofold.items():
+            if now - since > TWOFOLD_S and server not in self._twins:
+                self._twins.add(server)
+                self.index += 1
         for server in [s for s, until in self._grace.items() if until <= now]:
             self._judge(server, self.facts[server], now)
 
@@ -335,7 +355,9 @@ class Convergence:
         if not facts.links:
             return ""
         said = facts.ack.detail if facts.ack is not None and _remarks(facts.ack) else ""
-        return "; ".join(dict.fromkeys(part for part in (facts.remark, said) if part))
+        twins = children.TWINS if server in self._twins else ""
+        parts = (facts.remark, "" if twins in facts.remark else twins, said)
+        return "; ".join(dict.fromkeys(part for part in parts if part))
 
     def _why(self, server: names.ServerId) -> str:
         facts = self.facts[server]

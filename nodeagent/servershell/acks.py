@@ -101,5 +101,13 @@ def remark(distrust: str, papers: status.Papers, *, stale: bool) -> tuple[str, s
         return messages.STALE, "no sign of life of MIC, or not what it speaks of"
     if minutes := papers.ahead_minutes:
         word = "ahead of" if minutes > 0 else "behind"
-        return messages.CLOCK, f"its clock is about {abs(minutes)} minutes {word} MIC's"
+        return messages.CLOCK, f"its clock is about {_about(abs(minutes))} {word} MIC's"
     return "", ""
+
+
+def _about(minutes: int) -> str:
+    """As people say it."""
+    if minutes < 120:
+        return f"{minutes} minutes"
+    hours = round(minutes / 60)
+    return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from coordinator import errors, names
-from coordinator.propagation import asks, children, joining, messages, mirror, objects
+from coordinator.propagation import asks, children, convergence, events, joining, messages, mirror, objects
 from coordinator.tiers import desk, keys, mic, requests, revoking, rotating
 from coordinator.trust import authority, certificates, renewals, sealing, signing
 from tests import micworld
@@ -285,6 +285,39 @@ async def test_two_machines_with_one_identity_stand_in_status() -> None:
         _, told = await world.ask(served, requests.Verb.STATUS, asked)
         (server,) = told["sites"][0]["servers"]
         assert (server["sync"], server["reason"]) == ("converged", children.TWINS)
+        for _ in range(32):  # one of them was stopped: it clears by itself, within a minute
+            world.clock.now += 2.0
+            tree.feed(events.Tick())
+            beat = messages.Heartbeat(b"", objects.Numbers(), 0)
+            tree.feed(events.Heard(tree.links[micworld.FIRST], beat))
+        tree.ack(micworld.FIRST)
+        _, calm = await world.ask(served, requests.Verb.STATUS, asked)
+        assert [one["servers"] for one in calm["sites"]] == [[]]
+
+
+async def test_two_machines_at_two_ics_are_told_too_and_cleared_when_one_is_gone() -> None:
+    """Each IC held one of them, and neither noticed; the one that changes its parent is none of them."""
+    picture, server = convergence.Convergence(), names.ServerId("id-n1")
+    asked = {server: convergence.Asked(names.ServerName("n1"), names.SiteName("north"))}
+    picture.activate(names.RolloutId("r1"), names.Version(1, 1), names.Digest("d"), asked, 0.0)
+    ready = messages.AckState(
+        names.Version(1, 1), names.Digest("d"), messages.Level.READY, messages.Outcome.OK, names.Epoch(1, 1)
+    )
+    one, other = names.LinkId(1), names.LinkId(2)
+    picture.row(one, messages.Row(server, True, ready), 1.0)
+    picture.row(other, messages.Row(server, True, ready), 2.0)
+    picture.tick(10.0)
+    assert picture.remark(server) == ""
+    index = picture.index
+    picture.tick(2.0 + convergence.TWOFOLD_S + 1.0)
+    assert picture.remark(server) == children.TWINS
+    assert picture.index > index, "viewers are told"
+    picture.row(other, messages.Row(server, True, ready, children.TWINS), 30.0)
+    assert picture.remark(server) == children.TWINS
+    picture.link_down(one, 31.0)
+    picture.row(other, messages.Row(server, True, ready), 32.0)
+    picture.tick(60.0)
+    assert picture.remark(server) == ""
 
 
 async def test_what_a_server_says_of_its_trust_stands_in_status_whatever_it_runs() -> None:

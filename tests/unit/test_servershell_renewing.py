@@ -250,7 +250,9 @@ async def test_a_mic_without_the_newest_ca_is_asked_once_and_not_for_ever(stand:
         (100.0, ""),
         (-100.0, ""),
         (1800.0, "30 minutes ahead of"),
-        (-86_400.0, "1440 minutes behind"),
+        (-7_000.0, "115 minutes behind MIC's"),
+        (86_400.0, "24 hours ahead of MIC's"),
+        (-86_400.0 * 400, "400 days behind MIC's"),
     ],
 )
 async def test_a_clock_that_is_minutes_away_from_mics_is_told(
@@ -265,7 +267,10 @@ async def test_a_clock_that_is_minutes_away_from_mics_is_told(
     stand.clock.ahead_s = ahead_s
     own = credentials.Credentials(authority.Identity.load(stand.disk), stand.clock)
     ground = driver.Ground(stand.clock, micworld.Random(), own)
-    renewing.Renewing(stand.layout, ground, machine, cast("Any", Acting(machine)), stand.ask)
+    used = renewing.Renewing(stand.layout, ground, machine, cast("Any", Acting(machine)), stand.ask)
     detail = machine.status(stand.clock.monotonic()).detail
     assert detail == "" if not told else f"{messages.CLOCK}: " in detail
     assert told in detail
+    stand.clock.ahead_s = 0.0  # somebody has set it
+    used._show(own)
+    assert machine.status(stand.clock.monotonic()).detail == ""
