@@ -4,14 +4,16 @@ Law: on a quiet machine a limit is exactly what it says. Only where it was passe
 (/proc/pressure: the time in which at least one process could not go on for want of something) is taken off.
 """
 
+import asyncio  # noqa: TID251 who waits is asyncio's
 import contextlib
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import msgspec
 
+HANGS_S = 60.0
 PRESSURE = pathlib.Path("/proc/pressure")
 _KINDS = ("cpu", "io", "memory")
 _TOLD_AGAIN_S = 2.1  # the kernel counts anew every two seconds
@@ -43,13 +45,23 @@ class Pressure:
 
 @contextlib.contextmanager
 def within(limit_s: float) -> Iterator[Span]:
-    """What happens inside takes no longer than that."""
+    """What happens inside takes no longer than that, however it ends."""
     span, pressure, begun = Span(), Pressure(), time.monotonic()
-    yield span
-    span.took_s = time.monotonic() - begun
-    if span.took_s > limit_s:
-        span.waited_s = pressure.waited_s()
-    assert span.took_s - span.waited_s <= limit_s, f"{limit_s:g} s are allowed: {span}"
+    try:
+        yield span
+    finally:
+        span.took_s = time.monotonic() - begun
+        if span.took_s > limit_s:
+            span.waited_s = pressure.waited_s()
+        assert span.took_s - span.waited_s <= limit_s, f"{limit_s:g} s are allowed: {span}"
+
+
+@contextlib.asynccontextmanager
+async def waiting(limit_s: float) -> AsyncIterator[None]:
+    """As `within`, for who would otherwise wait for ever. Raises `TimeoutError` where it hangs."""
+    async with asyncio.timeout(limit_s + HANGS_S):
+        with within(limit_s):
+            yield
 
 
 def _pressed_s() -> float:

@@ -165,7 +165,7 @@ class Good:
             began = loop.time()
             self._answered.clear()
             up.send(messages.Ask(self.answers + 1, "nonsense", "", True, b""))
-            async with asyncio.timeout(CLOSED_S):
+            async with pace.waiting(CLOSED_S):
                 await self._answered.wait()
             self.slowest_s = max(self.slowest_s, loop.time() - began)
             self.answers += 1
@@ -181,7 +181,7 @@ async def undisturbed(stage: Stage) -> AsyncIterator[None]:
     own = credentials.Credentials(stage.identity("n2"), clock.SystemClock())
     up = await dial.dial(ADDRESS, stage.port, own, events_of)
     up.send(stage.made.hello(KINDS.SHELL, "", "n2"))
-    async with asyncio.timeout(CLOSED_S):
+    async with pace.waiting(CLOSED_S):
         await events_of.welcomed.wait()
     task = asyncio.create_task(events_of.go_on(up, over))
     pressure = pace.Pressure()
@@ -207,7 +207,7 @@ async def ended(connection: Raw) -> list[messages.AnyFrame]:
     reader, writer = connection
     frames: list[messages.AnyFrame] = []
     try:
-        async with asyncio.timeout(CLOSED_S):
+        async with pace.waiting(CLOSED_S):
             while True:
                 frames.append(await heard(reader))
     except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError):
@@ -215,7 +215,7 @@ async def ended(connection: Raw) -> list[messages.AnyFrame]:
     finally:
         writer.close()
         with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
-            async with asyncio.timeout(CLOSED_S):
+            async with pace.waiting(CLOSED_S):
                 await writer.wait_closed()
 
 
@@ -228,7 +228,7 @@ def say(data: bytes) -> Callable[[Stage, str], Coroutine[None, None, None]]:
             writer.write(data)
             await writer.drain()
         try:
-            async with asyncio.timeout(CLOSED_S):
+            async with pace.waiting(CLOSED_S):
                 while await reader.read(65536):
                     pass
         except ConnectionError:
@@ -366,7 +366,7 @@ async def flood_and_never_read(stage: Stage, name: str) -> None:
     good = Good()
     up = await dial.dial(ADDRESS, stage.port, own, good)
     up.send(stage.made.hello(KINDS.SHELL, "", name))
-    async with asyncio.timeout(CLOSED_S):
+    async with pace.waiting(CLOSED_S):
         await good.welcomed.wait()
     up._transport.pause_reading()
     noise: list[messages.AnyFrame] = [
@@ -473,7 +473,7 @@ def test_two_thousand_connections_leave_the_good_one_alone(made: cluster.Cluster
         files = open_files()
         async with standing(made, "ic") as stage, undisturbed(stage):
             crowd = [await stage.raw() for _ in range(CROWD)]
-            async with asyncio.timeout(CLOSED_S + limits.HELLO_S):
+            async with pace.waiting(CLOSED_S + limits.HELLO_S):
                 await asyncio.gather(*(reader.read() for reader, _ in crowd), return_exceptions=True)
             for _, writer in crowd:
                 writer.close()

@@ -20,6 +20,15 @@ def test_what_is_slow_by_itself_is_told_so(monkeypatch: pytest.MonkeyPatch) -> N
         _pass(0.02)
 
 
+def test_it_counts_however_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "PRESSURE", pathlib.Path("/"))
+    monkeypatch.setattr(pace, "_some_s", lambda _kind: 0.0)
+    with pytest.raises(AssertionError, match="are allowed"), pace.within(0.0):
+        raise ConnectionError
+    with pytest.raises(ConnectionError), pace.within(60.0):
+        raise ConnectionError
+
+
 def test_what_had_to_wait_for_others_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "PRESSURE", pathlib.Path("/"))
     monkeypatch.setattr(pace, "_some_s", lambda kind: time.monotonic() if kind == "cpu" else 0.0)
