@@ -65,6 +65,15 @@ class Preparation(msgspec.Struct, frozen=True, array_like=True):
     """Active then."""
 
 
+class Tried(msgspec.Struct, frozen=True, array_like=True):
+    """How often passwords were tried: as `domains.tries.Kept`."""
+
+    wall: float
+    """Seconds, when it was so."""
+    spent: tuple[tuple[tuple[str, ...], float], ...] = ()
+    entered: tuple[tuple[str, ...], ...] = ()
+
+
 class Text(msgspec.Struct, frozen=True, array_like=True):
     """One file as it was uploaded."""
 
@@ -123,6 +132,7 @@ ROLLOUT = msgspec.msgpack.Decoder(Rollout)
 DRAFT = msgspec.msgpack.Decoder(Draft)
 TEXTS = msgspec.msgpack.Decoder(tuple[Text, ...])
 PREPARATIONS = msgspec.msgpack.Decoder(tuple[Preparation, ...])
+TRIED = msgspec.msgpack.Decoder(Tried)
 SITE_SEEN = msgspec.msgpack.Decoder(SiteSeen)
 AUDIT_ENTRY = msgspec.msgpack.Decoder(AuditEntry)
 USER_LEASE = msgspec.msgpack.Decoder(UserLease)

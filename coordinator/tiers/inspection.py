@@ -22,6 +22,7 @@ _VALUES: tuple[tuple[bytes, Callable[[bytes], object]], ...] = (
     (keys.ROLLOUTS, entries.ROLLOUT.decode),
     (keys.DRAFTS, entries.DRAFT.decode),
     (keys.PREPARATIONS, entries.PREPARATIONS.decode),
+    (keys.TRIES, entries.TRIED.decode),
     (keys.SEEN, entries.SITE_SEEN.decode),
     (keys.AUDIT, entries.AUDIT_ENTRY.decode),
     (keys.TERM, entries.TERM.decode),

@@ -22,6 +22,7 @@ from coordinator.propagation import asks, children, events, joining, master, mes
 from coordinator.tiers import (
     desk,
     enrolling,
+    guessing,
     library,
     office,
     permissions,
@@ -139,6 +140,7 @@ class Mic:
             tasks.start_soon(self._work, tasks)
             tasks.start_soon(self._count)
             tasks.start_soon(self._retire)
+            tasks.start_soon(guessing.keep, self.at)
             while (problem := self.at.fallen) is None:
                 await self.at.news.wait()
             self._dismiss()

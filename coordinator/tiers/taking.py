@@ -11,7 +11,7 @@ from coordinator.config import expansion, model
 from coordinator.host import logs
 from coordinator.propagation import mirror
 from coordinator.store import commands, port
-from coordinator.tiers import desk, entries, history, keys, mic, office, pieces, seed, standing
+from coordinator.tiers import desk, entries, guessing, history, keys, mic, office, pieces, seed, standing
 
 _LOG = logs.Log("mic")
 
@@ -50,6 +50,7 @@ async def open_mic(means: desk.Means, store: port.Store, memory: Memory) -> mic.
     at = desk.Desk(means, store, held, past, "")
     at.mark = memory.mark
     _check_key(at)
+    await guessing.recall(at)
     _LOG.info("in office", term=held.term, version=str(past.version))
     return mic.Mic(at)
 

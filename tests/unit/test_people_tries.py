@@ -67,3 +67,55 @@ def test_a_network_of_one_person_is_one_place() -> None:
     assert tries.place("2001:db8:1:2:3::4") == tries.place("2001:db8:1:2::9%eth0") == "2001:db8:1:2::/64"
     assert tries.place("::ffff:192.0.2.66") == ATTACKER
     assert tries.place("nonsense" * 100) == ("nonsense" * 100)[:64]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans()), max_size=80),
+    st.floats(0.0, 100.0),
+)
+def test_a_successor_counts_what_was_counted_and_what_time_has_given_back(
+    made: list[tuple[str, int, bool]], later: float
+) -> None:
+    held, heir = tries.Tries(), tries.Tries()
+    for account, where, right in made:
+        if held.take(account, f"10.0.0.{where}", 0.0) == 0.0 and right:
+            held.entered(account, f"10.0.0.{where}", 0.0)
+    heir.restore(held.kept(0.0), 5000.0, later)
+    for account in "abcd":
+        for where in range(6):
+            source = f"10.0.0.{where}"
+            wanted = held.take(account, source, later)
+            assert heir.take(account, source, 5000.0) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_clock_that_was_set_back_gives_nothing_back_and_nonsense_is_passed_over() -> None:
+    held, heir = tries.Tries(), tries.Tries()
+    assert [held.take("alice", ATTACKER, 0.0) for _ in range(5)] == [0.0] * 5
+    kept = held.kept(0.0)
+    heir.restore(tries.Kept((*kept.spent, ((), 3.0), (("else", "x"), 3.0)), kept.entered), 0.0, -1e9)
+    assert heir.take("alice", ATTACKER, 0.0) == pytest.approx(30.0)
+
+
+def test_only_what_a_successor_must_know_is_marked() -> None:
+    held = tries.Tries()
+    held.take("alice", HOME, 0.0)
+    held.entered("alice", HOME, 0.0)
+    before = held.marks
+    for _ in range(10):
+        held.take("alice", HOME, 0.0)
+        held.entered("alice", HOME, 0.0)
+    assert held.marks == before
+    held.take("alice", ATTACKER, 0.0)
+    assert held.marks > before
+
+
+def test_what_is_kept_is_bounded_and_what_waits_longest_is_kept() -> None:
+    held = tries.Tries()
+    for _ in range(5):
+        held.take("alice", ATTACKER, 0.0)
+    for n in range(1300):
+        held.take(f"a{n}", f"10.1.{n // 250}.{n % 250}", 0.0)
+    kept = held.kept(0.0)
+    assert len(kept.spent) == tries.KEPT_MOST
+    assert ("here", "alice", ATTACKER) in dict(kept.spent)
