@@ -12,6 +12,7 @@ from coordinator.store import commands, port
 from tests.contracts import backends
 
 pytestmark = pytest.mark.anyio
+WAIT_S = 60.0
 
 
 @pytest.fixture(params=[backend.param(name) for name, backend in backends.BACKENDS.items()])
@@ -92,7 +93,7 @@ async def test_a_watch_begins_with_what_is_there_and_goes_on_with_changes(store:
     assert [item.key for item in first.reset.items] == [b"/w/a"]
     await store.commit(txn(commands.put(b"/foreign", b"")))
     await store.commit(txn(commands.put(b"/w/b", b"2"), commands.delete(b"/w/a")))
-    batch = await asyncio.wait_for(watch.next(), 5)
+    batch = await asyncio.wait_for(watch.next(), WAIT_S)
     assert [(e.item.key, e.deleted) for e in batch.events] == [(b"/w/b", False), (b"/w/a", True)]
     assert batch.revision == watch.revision == first.revision + 2
     watch.close()
@@ -128,9 +129,9 @@ async def test_a_watch_ends_when_the_store_closes(store: port.Store) -> None:
 
     task = asyncio.ensure_future(follow())
     await store.commit(txn(commands.put(b"/w/1", b"")))
-    await asyncio.wait_for(first.wait(), 10)
+    await asyncio.wait_for(first.wait(), WAIT_S)
     await store.close()
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, WAIT_S)
     assert len(batches) == 1
 
 
@@ -149,11 +150,11 @@ async def test_a_repeated_request_is_done_once(store: port.Store) -> None:
 
 
 async def test_a_lease_ends_with_its_keys_when_nobody_keeps_it_alive(store: port.Store) -> None:
-    lease = await store.grant(1.0)
+    lease = await store.grant(3.0)
     await store.commit(txn(commands.put(b"/leased", b"", lease=lease)))
     await store.keep_alive(lease)
     assert await store.get(b"/leased") is not None
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + WAIT_S
     while await store.get(b"/leased") is not None:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)

@@ -166,7 +166,7 @@ async def test_compacted_under_a_watch_that_was_cut_off_it_begins_anew(tmp_path:
             late = store.watch(b"/w/", first.revision + 1)
             for one_of in (watch, late):
                 found: set[bytes] = set()
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while len(found) < 3:
                         batch = await one_of.next()
                         items = batch.reset.items if batch.reset else [event.item for event in batch.events]
@@ -207,11 +207,11 @@ async def test_older_data_under_a_store_that_has_seen_newer_is_refused_by_name(
             with pytest.raises(errors.NeedsRecoveryError):
                 await store.commit(put(b"/k", b"newest"))
             with pytest.raises(errors.NoQuorumError, match="older data"):
-                await asyncio.wait_for(watch.next(), 20)
+                await asyncio.wait_for(watch.next(), 60)
 
 
 async def until_answered(store: port.Store) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(errors.NoQuorumError):
                 await store.get(b"/k")
@@ -283,7 +283,7 @@ async def test_a_wait_that_is_given_up_loses_nothing(store: port.Store) -> None:
         )
     found: list[bytes] = []
     patience = 0.001
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found) < 12:
             try:
                 batch = await asyncio.wait_for(watch.next(), patience)
@@ -302,7 +302,7 @@ async def test_a_watch_of_a_history_that_was_replaced_ends(three: etcdcluster.Cl
         await watch.next()
         await new.take_place([])
         with pytest.raises(errors.NoQuorumError, match="has ended"):
-            await asyncio.wait_for(watch.next(), 20)
+            await asyncio.wait_for(watch.next(), 60)
 
 
 async def test_values_over_the_bound_travel_in_pieces_and_leave_with_their_keys(
@@ -315,7 +315,7 @@ async def test_values_over_the_bound_travel_in_pieces_and_leave_with_their_keys(
     read = result.responses[-1]
     assert isinstance(read, port.Ranged)
     assert [item.value for item in read.items] == [one.value for one in whole]
-    batch = await asyncio.wait_for(watch.next(), 20)
+    batch = await asyncio.wait_for(watch.next(), 60)
     assert [event.item.value for event in batch.events] == [one.value for one in whole]
     guarded = commands.Txn((commands.compare_version(b"/v/00", 7),), whole)
     assert not (await store.commit(guarded)).succeeded

@@ -241,7 +241,7 @@ def test_a_peer_that_does_not_read_is_dropped_as_slow(run: Run, ours: authority.
                 await asyncio.sleep(0)
             await parent.until(lambda: parent.reasons)
             assert parent.reasons == ["slow"]
-            await asyncio.wait_for(down.drained(), 5)
+            await asyncio.wait_for(down.drained(), WAIT_S)
 
     run(main)
 
@@ -414,7 +414,7 @@ def test_nobody_there_and_nobody_answering_are_unreachable(
             port = mute.getsockname()[1]
             with pytest.raises(errors.UnreachableError):
                 await dial.dial(ADDRESS, port, of(ours, "child"), Recorder())
-        monkeypatch.setattr(limits, "DIAL_TIMEOUT_S", WAIT_S)  # a refusal comes before it, however late that is
+        monkeypatch.setattr(limits, "DIAL_TIMEOUT_S", WAIT_S)  # a refusal comes first, however late
         with pytest.raises(errors.UnreachableError, match="cannot be reached"):
             await dial.dial(ADDRESS, port, of(ours, "child"), Recorder())
 

@@ -215,7 +215,7 @@ async def enrolled(web: ws.WsRole, token: str, directory: pathlib.Path) -> None:
 
 async def converged(web: ws.WsRole, token: str, rollout: str, ready: int) -> Any:
     index = 0
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while True:
             asked = requests.WaitRollout(rollout=rollout, index=index, wait_s=10)
             view = await ask(web, token, Verb.ROLLOUT, asked)

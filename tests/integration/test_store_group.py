@@ -199,7 +199,7 @@ async def test_an_answer_to_what_was_asked_in_another_life_is_nobodys(group: sto
 async def test_a_lease_outlives_its_leader_and_ends_under_the_next(group: storegroup.Group) -> None:
     leader = await group.leader()
     other = next(name for name in group.members if name != leader)
-    lease = await group.stores[other].grant(1.0)
+    lease = await group.stores[other].grant(2.0)
     txn = commands.Txn(success=(commands.put(b"/leased", b"", lease=lease),))
     await group.stores[other].commit(txn)
     await group.close(leader)

@@ -24,7 +24,7 @@ from coordinator.trust import authority, joinlines, tls
 from nodeagent.main import local
 
 ADDRESS = "127.0.89.1"
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
 WRONG = "tca_00000000dead_" + "badbad" * 10 + "beef"
 
 
@@ -138,7 +138,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 def asked(server: Server, token: str) -> int:
     """Status of one request over HTTPS, the CA pinned."""
     connection = http.client.HTTPSConnection(
-        ADDRESS, 8443, context=tls.pinned_client_context(server.made.ca_pem), timeout=10
+        ADDRESS, 8443, context=tls.pinned_client_context(server.made.ca_pem), timeout=DEADLINE_S
     )
     try:
         connection.request(
@@ -228,7 +228,7 @@ def joining(
 def line_made(server: Server) -> str:
     headers = {"Authorization": f"Bearer {server.made.token.text}", "Content-Type": "application/json"}
     connection = http.client.HTTPSConnection(
-        ADDRESS, 8443, context=tls.pinned_client_context(server.made.ca_pem), timeout=10
+        ADDRESS, 8443, context=tls.pinned_client_context(server.made.ca_pem), timeout=DEADLINE_S
     )
     try:
         connection.request("POST", "/api/admin/v1/tokens", body=b"{}", headers=headers)

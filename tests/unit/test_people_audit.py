@@ -178,7 +178,7 @@ async def test_whoever_follows_is_answered_by_the_next_entry() -> None:
     async def follow() -> None:
         found.append(await page(world, served, oldest_first=True, after=last, wait_s=20.0))
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(50):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow)
             await anyio.lowlevel.checkpoint()

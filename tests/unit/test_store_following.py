@@ -62,14 +62,14 @@ class Following:
         self.said(messages.Append(1, log.NOTHING, (), 0, 0))
 
     async def led(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while self.member.core.leader != "a":
                 self.heartbeat()
                 await asyncio.sleep(0.005)
 
     async def asked(self, kind: type[messages.Frame]) -> messages.Frame:
         """The first frame of that kind that it sends."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while True:
                 self.heartbeat()
                 found = [frame for _to, frame in self.links.sent if isinstance(frame, kind)]
@@ -79,7 +79,7 @@ class Following:
 
     async def doubts(self, waiting: "asyncio.Future[mvcc.Result]") -> None:
         """It is told so, while the leader stays what it is."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(50):
             while not waiting.done():
                 self.heartbeat()
                 await asyncio.sleep(0.005)
@@ -142,7 +142,7 @@ async def test_a_disk_too_full_for_a_snapshot_stops_nobody_and_the_snapshot_come
     assert not [name for name in following.disk.names() if name.startswith("incoming")]
     following.disk.full = False
     following.said(messages.Install(1, log.Position(9, 1), 0, data, last=True))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(50):
         while following.member.applied < 9:  # noqa: ASYNC110 a member tells nobody
             await asyncio.sleep(0.005)
     assert following.stops == []
