@@ -1,8 +1,8 @@
 """What MIC answered before: given again, with its age, to the same caller for the same question while MIC is away.
 
 Nobody is shown by it what MIC did not show them: an answer is kept under its caller's token. What this server itself has
-accepted stands in for the rest, for callers to whom MIC has answered that kind of question here. Laws: bounded in number and bytes; never for a
-change, never for whoever waits for news, never as an answer to "is all well?".
+accepted stands in for the rest, for callers to whom MIC has answered that kind of question here. Laws: whom MIC has refused since
+is told nothing; bounded in number and bytes; never for a change, never for whoever waits for news, never as an answer to "is all well?".
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from coordinator import names
+from coordinator import errors, names
 from coordinator.tiers import requests
 
 ANSWERS = 512
@@ -20,6 +20,7 @@ ANSWER_BYTES = 4 * 1024 * 1024  # the status of 10,000 servers fits
 CALLERS = 1_000
 AGE_S = 24 * 3600.0  # what is older says nothing any more
 AS_OF = "Tiercast-As-Of"
+REFUSALS = frozenset({errors.UnauthenticatedError.code, errors.NotAllowedError.code})
 AWAY = frozenset({"no_coordinator", "no_quorum", "unreachable", "lost", "timed_out"})
 
 
@@ -67,15 +68,15 @@ class Kept:
         self._own = own
         self._answers: OrderedDict[bytes, _Kept] = OrderedDict()
         self._bytes = 0
-        self._callers: OrderedDict[bytes, float] = OrderedDict()
+        self._callers: OrderedDict[tuple[bytes, str], float] = OrderedDict()
+        """By caller and verb, when MIC answered last; without it nothing is told."""
         self._newest = names.NO_VERSION
 
     def keep(self, token: str, verb: str, question: bytes, data: bytes, now: float) -> None:
         """MIC has answered this just now."""
         caller = _caller(token)
-        allowed = _key(caller, verb, b"")
-        self._callers[allowed] = now
-        self._callers.move_to_end(allowed)
+        self._callers[caller, verb] = now
+        self._callers.move_to_end((caller, verb))
         while len(self._callers) > CALLERS:
             self._callers.popitem(last=False)
         if len(data) > ANSWER_BYTES:
@@ -90,6 +91,15 @@ class Kept:
         while len(self._answers) > ANSWERS or self._bytes > ANSWERS_BYTES:
             self._drop(next(iter(self._answers)))
 
+    def refused(self, token: str, verb: str, code: str) -> None:
+        """MIC has answered with this code: whoever may not ask that any more, or is nobody any more, is told it no more."""
+        if code not in REFUSALS:
+            return
+        caller = _caller(token)
+        nobody = code == errors.UnauthenticatedError.code
+        for known in [one for one in self._callers if one[0] == caller and (nobody or one[1] == verb)]:
+            del self._callers[known]
+
     def _drop(self, key: bytes) -> None:
         gone = self._answers.pop(key, None)
         if gone is not None:
@@ -98,7 +108,7 @@ class Kept:
     def recall(self, token: str, verb: str, question: bytes, now: float) -> Answer | None:
         """What may be told this caller while MIC is away; None where there is nothing."""
         caller = _caller(token)
-        if now - self._callers.get(_key(caller, verb, b""), now - AGE_S) >= AGE_S:
+        if now - self._callers.get((caller, verb), now - AGE_S) >= AGE_S:
             return None
         held = self._answers.get(_key(caller, verb, question))
         if held is not None and now - held.at < AGE_S:

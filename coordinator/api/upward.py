@@ -133,8 +133,11 @@ class Upward:
         call = requests.Call(asking.token, asking.source, asking.request_id, body)
         try:
             with anyio.fail_after(UPSTREAM_S):
-                return await self._upstream.ask(verb, msgspec.msgpack.encode(call))
+                code, data = await self._upstream.ask(verb, msgspec.msgpack.encode(call))
         except TimeoutError:
             raise errors.TimedOutError(
                 "the coordinator (MIC) did not answer in time", hint="try again"
             ) from None
+        over = verb is requests.Verb.LOGOUT and not code
+        self._kept.refused(asking.token, verb, errors.UnauthenticatedError.code if over else code)
+        return code, data
