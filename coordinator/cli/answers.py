@@ -120,6 +120,8 @@ class StatusView(msgspec.Struct, frozen=True):
     index: int = 0
     expelled: tuple[ServerView, ...] = ()
     expelled_count: int = 0
+    remarked: tuple[ServerView, ...] = ()
+    remarked_count: int = 0
 
 
 class RoleView(msgspec.Struct, frozen=True):

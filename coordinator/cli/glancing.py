@@ -44,14 +44,24 @@ def _site_row(site: answers.SiteView) -> tuple[str, str, str, str]:
 
 
 def server_rows(view: answers.StatusView) -> list[tuple[str, str, str, str, str]]:
-    """Who can be reached and is not ready, then who is absent from a site that is there."""
+    """Who can be reached and is not ready, who is absent from a site that is there, who runs it with a remark."""
+    late = [
+        (one.server, one.site, one.sync, durations.written(one.since_s), one.reason)
+        for one in _waited(view)[:NAMED]
+    ]
+    odd = view.remarked[: NAMED - len(late)]
+    return late + [(one.server, one.site, one.sync, _span(one), one.reason) for one in odd]
+
+
+def _waited(view: answers.StatusView) -> list[answers.Blocking]:
     if view.rollout is None:
         return []
     gone = {site.site for site in view.sites if away(site)}
-    waited = (*view.rollout.blocking, *(one for one in view.rollout.absent if one.site not in gone))
-    return [
-        (one.server, one.site, one.sync, durations.written(one.since_s), one.reason) for one in waited[:NAMED]
-    ]
+    return [*view.rollout.blocking, *(one for one in view.rollout.absent if one.site not in gone)]
+
+
+def _span(one: answers.ServerView) -> str:
+    return "" if one.since_s is None else durations.written(one.since_s)
 
 
 def remarks(view: answers.StatusView, *, every: bool) -> Iterator[str]:
@@ -73,11 +83,10 @@ def remarks(view: answers.StatusView, *, every: bool) -> Iterator[str]:
 
 
 def unnamed(view: answers.StatusView) -> str:
-    """How many more are not ready than are named or away with their site."""
-    if view.rollout is None:
-        return ""
-    gone = sum(sum(site.counts.values()) for site in view.sites if away(site))
-    more = view.rollout.asked - view.rollout.ready - gone - len(server_rows(view))
+    """How many more are not as they should be than are named or away with their site."""
+    late = 0 if view.rollout is None else view.rollout.asked - view.rollout.ready
+    gone = sum(sum(site.counts.values()) for site in view.sites if away(site)) if late else 0
+    more = late - gone + view.remarked_count - len(server_rows(view))
     return f"and {more} more: tiercast status --not-converged" if more > 0 else ""
 
 

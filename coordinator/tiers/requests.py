@@ -296,6 +296,9 @@ class StatusView(msgspec.Struct, frozen=True):
     expelled: tuple[ServerView, ...] = ()
     """The last of those that were taken out for ever."""
     expelled_count: int = 0
+    remarked: tuple[ServerView, ...] = ()
+    """Of those that run what they should, with whose identity or clock something is wrong, the first by name."""
+    remarked_count: int = 0
 
 
 class Describe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -166,6 +166,7 @@ async def status(
     shown = tuple(_site(at, names.SiteName(site), sites, (asked, room)) for site in wanted)
     parked = () if asked.site or only is not None else parking.views(at)
     expelled = () if asked.site or only is not None else _expelled(at)
+    remarked = _remarked(at, frozenset(wanted))
     return requests.StatusView(
         version=past.version,
         digest=past.content.digest,
@@ -177,7 +178,20 @@ async def status(
         left_out=room.left_out + len(parked[DETAILED:]),
         expelled=tuple(_expelled_view(one) for one in expelled[:EXPELLED_SHOWN]),
         expelled_count=len(expelled),
+        remarked=tuple(server_view(at, server) for server in remarked[:NAMED]),
+        remarked_count=len(remarked),
     )
+
+
+def _remarked(at: desk.Desk, sites: frozenset[str]) -> list[names.ServerId]:
+    """Converged servers of these sites of which something is remarked, by name; nobody else tells of them."""
+    picture = at.master.convergence
+    found = [
+        server
+        for server in picture.remarked()
+        if picture.facts[server].sync is convergence.Sync.CONVERGED and picture.asked[server].site in sites
+    ]
+    return sorted(found, key=lambda server: picture.asked[server].name)
 
 
 def coordinator(at: desk.Desk) -> str:

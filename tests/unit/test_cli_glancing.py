@@ -1,6 +1,7 @@
 """`status` of large systems on one screen: nothing that matters is left out, and what is left out is counted."""
 
 import hypothesis
+import msgspec
 from hypothesis import strategies
 
 from coordinator import names
@@ -94,3 +95,11 @@ def test_everybody_is_told_of_or_counted(counts: list[dict[str, int]]) -> None:
     away = sum(sum(site.counts.values()) for site in view.sites if glancing.away(site))
     assert view.rollout is not None
     assert view.rollout.ready + shown + left_out + away == view.rollout.asked
+
+
+def test_whoever_runs_what_it_should_under_an_identity_that_is_off_is_named_too() -> None:
+    odd = answers.ServerView("c3", "s0", "converged", "ready", "r2", True, "certificate expired", 90.0)
+    view = msgspec.structs.replace(town([{"converged": 3}]), remarked=(odd,) * 12, remarked_count=15)
+    rows = glancing.server_rows(view)
+    assert rows == [("c3", "s0", "converged", "1 m 30 s", "certificate expired")] * glancing.NAMED
+    assert glancing.unnamed(view) == "and 5 more: tiercast status --not-converged"

@@ -311,6 +311,7 @@ async def test_two_machines_at_two_ics_are_told_too_and_cleared_when_one_is_gone
     index = picture.index
     picture.tick(2.0 + convergence.TWOFOLD_S + 1.0)
     assert picture.remark(server) == children.TWINS
+    assert picture.remarked() == [server]
     assert picture.index > index, "viewers are told"
     picture.row(other, messages.Row(server, True, ready, children.TWINS), 30.0)
     assert picture.remark(server) == children.TWINS
@@ -338,6 +339,10 @@ async def test_what_a_server_says_of_its_trust_stands_in_status_whatever_it_runs
             (server,) = told["sites"][0]["servers"]
             assert server["sync"] == ("converged" if code == messages.EXPIRED else "stale")
             assert server["reason"].startswith(f"about {code}")
+            _, glance = await world.ask(served, requests.Verb.STATUS, requests.Status())
+            named = [(one["server"], one["reason"]) for one in glance["remarked"]]
+            assert named == ([("c1", f"about {code}")] if code == messages.EXPIRED else [])
+            assert glance["remarked_count"] == len(named)
 
 
 async def test_no_more_keys_count_side_by_side_than_a_handshake_can_carry() -> None:
