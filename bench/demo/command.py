@@ -61,7 +61,10 @@ def _told(at: "world.World", shown: "show.Show", kind: "engine.Kind", *, keep: b
         figures.show(told)
         if keep:
             _keep(at, shown)
-        steps.stop(told)
+        if keep and (gone := at.fallen()):  # somebody tried what happens then, as they should
+            shown.say(f"ended by hand: {', '.join(gone)}; the rest ends now")
+        else:
+            steps.stop(told)
     except (observe.UnseenError, OSError) as wrong:
         shown.say(f"failed: {wrong}")
         shown.tails(at.telling_logs())
