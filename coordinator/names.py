@@ -27,7 +27,7 @@ LinkId = NewType("LinkId", int)
 """Of one connection within one process; never reused there."""
 
 
-class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
+class Version(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """What may run, in order: the incarnation of the history, then the revision in it."""
 
     generation: int
@@ -37,14 +37,14 @@ class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
         return f"r{self.revision}" if self.generation == 1 else f"g{self.generation}.r{self.revision}"
 
 
-class Serial(msgspec.Struct, frozen=True, order=True, array_like=True):
+class Serial(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """Of a signed object among its kind."""
 
     generation: int
     seq: int
 
 
-class Epoch(msgspec.Struct, frozen=True, order=True, array_like=True):
+class Epoch(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """Of a server's ack: its durable boot counter, then a number that rises with every change."""
 
     boot: int

@@ -64,7 +64,7 @@ PEOPLE = frozenset({ChildKind.WS, ChildKind.DC})
 """Those who speak for people: only their requests and answers hold whole documents."""
 
 
-class RoleAck(msgspec.Struct, frozen=True, array_like=True):
+class RoleAck(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A role's own part in an ack."""
 
     role: names.RoleName
@@ -76,8 +76,10 @@ class RoleAck(msgspec.Struct, frozen=True, array_like=True):
     """Of what runs as wanted, in the role's own word (`role.Health`); empty where that does not run."""
 
 
-class AckState(msgspec.Struct, frozen=True, array_like=True):
+class AckState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """State, not an event: the whole truth about one server, replacing whatever was known at a lower `epoch`."""
+
+    # MIC keeps one of every server: values without cycles, which the collector need not walk through (`gc=False`).
 
     version: names.Version
     digest: names.Digest
@@ -94,7 +96,7 @@ class AckState(msgspec.Struct, frozen=True, array_like=True):
     """Of a server: which CA its certificate is of (`signing.root_id`)."""
 
 
-class Row(msgspec.Struct, frozen=True, array_like=True):
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a relay knows of one server: whether it holds its link, and the greatest ack."""
 
     server: names.ServerId

@@ -138,7 +138,7 @@ class Fresh(msgspec.Struct, frozen=True, array_like=True):
         return (self.generation, self.term, self.count)
 
 
-class Numbers(msgspec.Struct, frozen=True, array_like=True):
+class Numbers(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How far a tier has each kind: a cursor per kind, the greatest serial held."""
 
     target: names.Serial = names.NO_SERIAL
