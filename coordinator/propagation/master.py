@@ -289,21 +289,21 @@ class Master:
         """What else follows of a row that is in the picture."""
         asked = self.convergence.asked.get(row.server)
         if row.ack is not None:
-            self._mind(row.server, row.ack.epoch, linked=row.linked)
+            self._mind(row.server, row.ack, linked=row.linked)
         if asked is None or not asked.leaving:
             return ()
         released = self.convergence.facts[row.server].sync is convergence.Sync.CONVERGED
         return (Released(row.server),) if released else ()
 
-    def _mind(self, server: names.ServerId, epoch: names.Epoch, *, linked: bool) -> None:
+    def _mind(self, server: names.ServerId, ack: messages.AckState, *, linked: bool) -> None:
         """Keep in mind who is not believed, since we have heard it under a greater number before."""
         known = self.convergence.facts[server].ack
-        if known is not None and epoch < known.epoch:
+        if known is not None and known is not ack and ack.epoch < known.epoch:
             if linked:
                 self._deaf[server] = known.epoch.boot
             return
-        self.publisher.remember(server, epoch)
-        if linked:  # what a relay remembers of a link that has ended says nothing of today
+        self.publisher.remember(server, ack.epoch)
+        if linked and self._deaf:  # what a relay remembers of a link that has ended says nothing of today
             self._deaf.pop(server, None)
 
     def _raise_boots(self, now: float) -> tuple[Output, ...]:

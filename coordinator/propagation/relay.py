@@ -204,7 +204,9 @@ class Relay:
             case intake.Changed():
                 before, content = self.publisher.content, self.content
                 if content.version != before.version:
-                    self._unanswered = dict.fromkeys(c.peer for c in self._servers())
+                    self._unanswered = {
+                        child.peer: None for child in self.publisher.children.values() if _acks(child)
+                    }
                 return self.publisher.publish(content, same_rights=_is_same_to_the_gate(before, content))
             case subscriber.Freshened(raw):
                 self.publisher.freshen(raw)
@@ -232,9 +234,6 @@ class Relay:
         return ()
 
     # --- acks -----------------------------------------------------------------------------------------------------
-
-    def _servers(self) -> list[publisher.Child]:
-        return [c for c in self.publisher.children.values() if c.admit.scope is publisher.Scope.SERVER]
 
     def _child(self, one: publisher.ChildUp | publisher.ChildDown, now: float) -> None:
         match one:
@@ -300,3 +299,8 @@ def _settled(ack: messages.AckState, version: names.Version) -> bool:
     """Whether nothing more is to be expected of this server for this version."""
     done = ack.level >= messages.Level.READY or ack.outcome is not messages.Outcome.OK
     return ack.version == version and done
+
+
+def _acks(child: publisher.Child) -> bool:
+    """Whether it says for itself how far it is."""
+    return child.admit.scope is publisher.Scope.SERVER

@@ -33,16 +33,19 @@ def _age(seen: convergence.Seen) -> tuple[names.Epoch, float, names.Version]:
 
 def picture(at: desk.Desk) -> dict[str, entries.SiteSeen]:
     """What is to be remembered now, by key of the site; `last` of a server without a link stays what it was."""
-    wall, before = at.clock.wall(), remembered(at)
+    wall = at.clock.wall()
+    before: dict[names.ServerId, convergence.Seen] | None = None
     sites: dict[str, dict[names.ServerId, convergence.Seen]] = {}
     admissions = at.past.content.admissions
     for server, facts in at.master.convergence.facts.items():
         admission = admissions.get(server)
         if admission is None:
             continue
-        known, ack = before.get(server), _kept(facts.ack)
-        fresh = known is None or known.ack != ack or bool(facts.links)
-        last = wall if fresh or known is None else known.last
+        ack, last = _kept(facts.ack), wall
+        if not facts.links:
+            before = remembered(at) if before is None else before
+            known = before.get(server)
+            last = known.last if known is not None and known.ack == ack else wall
         seen = at.master.convergence.remember(server, ack, last)
         if ack is None and seen == convergence.Seen(None, last):
             continue
