@@ -12,14 +12,13 @@ from collections.abc import Iterable
 import msgspec
 
 from coordinator import limits, names
-from coordinator.config import expansion, topology
+from coordinator.config import expansion
 from coordinator.propagation import (
     asks,
     bodies,
     gates,
     holding,
     intake,
-    joining,
     messages,
     mirror,
     objects,
@@ -27,7 +26,7 @@ from coordinator.propagation import (
     subscriber,
 )
 from coordinator.propagation import events as hop
-from nodeagent.servershell import acks, crew, events, node, status
+from nodeagent.servershell import acks, crew, events, node, places, status, verbs
 
 Input = hop.Input | events.NodeInput
 Output = (
@@ -62,17 +61,8 @@ _OUTWARD = (
 _BOOT_DIGITS = 18  # of a counter that fits the wire's 64 bits
 _OWN = asks.Owner(None, 0)
 _NO_LINK = names.LinkId(0)
-_RENEW = "renew"
 UNIX_PEER = "process "
 """How the peer of a Unix socket is called; no server id looks like it."""
-DOWNWARD_VERBS = frozenset({"status"})
-"""What a parent may ask: read-only."""
-_LOCAL: dict[str, events.NodeInput] = {
-    "stop": events.StopNodes(),
-    "rest": events.Rest(),
-    asks.RETRY: events.Retry(),
-}
-"""What a local program may ask beside these."""
 
 
 class Shell:
@@ -131,12 +121,7 @@ class Shell:
     @property
     def placed(self) -> bool:
         """Whether the accepted document names this server."""
-        own, expanded = self.admission, self.expanded
-        return (
-            own is not None
-            and expanded is not None
-            and topology.place(expanded.document, own.name) is not None
-        )
+        return places.is_placed(self.admission, self.expanded)
 
     @property
     def deadline(self) -> float:
@@ -331,31 +316,11 @@ class Shell:
         if self._refused is not None and self._refused[0] <= self.content.version:
             self._refused = None
         self.crew.trust = self.content.trust.raw
-        self.crew.plan(self._planned())
+        own, expanded = self.admission, self.expanded
+        self.crew.plan(places.nodes(own, expanded))
         outputs = self._through(self.peers.publish(self.content), now)
-        return outputs + self._through(self.subscriber.follow(self._parents(), now), now)
-
-    def _planned(self) -> tuple[topology.Node, ...]:
-        own, expanded = self.admission, self.expanded
-        if not self.placed or own is None or expanded is None:
-            return ()
-        return tuple(topology.nodes(expanded, own.name))
-
-    def _parents(self) -> tuple[hop.Parent, ...]:
-        """Best first: by the document, then the addresses of the own admission, then where it joined."""
-        own, expanded = self.admission, self.expanded
-        found: list[hop.Parent] = []
-        if expanded is not None:
-            listed = (
-                topology.parents(expanded, own.name)
-                if self.placed and own
-                else topology.coordinator_parents(expanded)
-            )
-            found += [hop.Parent(p.server, p.address, p.port) for p in listed]
-        if own is not None:
-            found += [hop.Parent(p.server, p.address, p.port) for p in own.parents]
-        places = {(p.address, p.port): p for p in reversed([*found, *self._joined])}
-        return tuple(dict.fromkeys(places[p.address, p.port] for p in [*found, *self._joined]))
+        parents = places.parents(own, expanded, self._joined)
+        return outputs + self._through(self.subscriber.follow(parents, now), now)
 
     # --- nodes ----------------------------------------------------------------------------------------------------
 
@@ -398,31 +363,35 @@ class Shell:
     # --- asks -----------------------------------------------------------------------------------------------------
 
     def _asked(self, asked: asks.Asked, now: float) -> list[Output]:
-        """The table of verbs: from above, from a local program, from anyone else nothing."""
-        local = self.below.children.get(asked.link)
-        is_local = local is not None and local.hello.kind is messages.ChildKind.LOCAL
-        from_above = asked.link == self.subscriber.link
-        if asked.verb in DOWNWARD_VERBS and (is_local or from_above):
-            data = msgspec.json.encode(self.status(now))
-            return self._through(self.asks.answer(asked.link, asked.id, "", data), now)
-        if from_above and asked.verb == asks.RAISE_BOOT:
-            return self._through(self.asks.answer(asked.link, asked.id, "", b""), now) + self._overtake(
-                asked.data
-            )
-        if from_above and asked.verb == asks.CHECK:
-            return [asked]  # looks at the machine, so the shell answers
-        from_peer = asked.link in self.peers.children
-        if (is_local and asked.verb in asks.UPWARD_VERBS) or (from_peer and asked.verb == joining.LEAVE):
-            owner = asks.Owner(asked.link, asked.id)
-            up = self.subscriber.link
-            return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
-        if is_local and asked.verb in _LOCAL:
-            done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
-            return done + self._node_input(_LOCAL[asked.verb], now)
-        if is_local and asked.verb == _RENEW:
-            done = self._through(self.asks.answer(asked.link, asked.id, "", b""), now)
-            return [*done, events.Renew(new_key=asked.data == b"new key")]
-        return self._through(self.asks.answer(asked.link, asked.id, "not_allowed", b""), now)
+        match verbs.judge(asked, self._asker(asked.link)):
+            case verbs.Fate.STATUS:
+                return self._answered(asked, "", msgspec.json.encode(self.status(now)), now)
+            case verbs.Fate.RAISE_BOOT:
+                return self._answered(asked, "", b"", now) + self._overtake(asked.data)
+            case verbs.Fate.LOOK:
+                return [asked]  # looks at the machine, so the shell answers
+            case verbs.Fate.UPWARDS:
+                owner, up = asks.Owner(asked.link, asked.id), self.subscriber.link
+                return self._through(self.asks.ask(owner, up, asked.verb, "", asked.data, now), now)
+            case verbs.Fate.ACT:
+                return self._answered(asked, "", b"", now) + self._node_input(verbs.LOCAL[asked.verb], now)
+            case verbs.Fate.RENEW:
+                renew = events.Renew(new_key=asked.data == b"new key")
+                return [*self._answered(asked, "", b"", now), renew]
+            case verbs.Fate.REFUSE:
+                return self._answered(asked, "not_allowed", b"", now)
+
+    def _asker(self, link: names.LinkId) -> verbs.Asker:
+        if link == self.subscriber.link:
+            return verbs.Asker.PARENT
+        if link in self.peers.children:
+            return verbs.Asker.PEER
+        child = self.below.children.get(link)
+        is_local = child is not None and child.hello.kind is messages.ChildKind.LOCAL
+        return verbs.Asker.LOCAL if is_local else verbs.Asker.OTHER
+
+    def _answered(self, asked: asks.Asked, code: str, data: bytes, now: float) -> list[Output]:
+        return self._through(self.asks.answer(asked.link, asked.id, code, data), now)
 
     def _overtake(self, data: bytes) -> list[Output]:
         """The field has heard us under a greater number: what we say now would not be believed."""
