@@ -11,8 +11,8 @@ from collections.abc import Callable
 from bench.demo import editions, engine, observe, place, show, world
 from bench.demo.observe import UnseenError
 
-READY_S = 30.0
-WAIT = "60s"  # an apply that has not settled by then names who it waits for
+READY_S = 60.0
+WAIT = "80s"  # an apply that has not settled by then names who it waits for
 LOOK_S = 0.1
 NORTH = "north"
 

@@ -22,7 +22,7 @@ from bench.demo import observe, place, sweeping
 from coordinator import errors
 from coordinator.host import contexts
 
-COMMAND_S = 90.0
+COMMAND_S = 120.0
 _LOUD = (b'"level":"warning"', b'"level":"error"', b"Traceback", b"error: ")
 _INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PREFIX = "tc-"  # short: Unix sockets lie below, and their paths are bounded
