@@ -57,14 +57,14 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
     source = (str(preparing.number(asked)),) if ways["prepared"] else source
     saved = None if draft else plans.read(source)
     named = saved.source if saved else sources.named(source, draft)
-    base = None
+    base, verb = None, "prepare (nothing of it runs yet)" if ways["prepare"] else "apply"
     if saved is not None:
         base = saved.planned
         plans.check(saved, choice.if_revision)
-        if not choice.yes and not choice.dry_run and not _agrees(shown, base):
+        if not choice.yes and not choice.dry_run and not _agrees(shown, base, verb):
             return exits.Exit.OK
     elif not choice.yes and not choice.dry_run:
-        base = _agreed(shown, asked, named)
+        base = _agreed(shown, asked, named, verb)
         if base is None:
             return exits.Exit.OK
     request = {
@@ -166,24 +166,26 @@ def _must_be_able_to_ask(shown: session.Session, choice: _Choice) -> None:
         )
 
 
-def _agreed(shown: session.Session, asked: client.Client, named: sources.Named) -> answers.Planned | None:
+def _agreed(
+    shown: session.Session, asked: client.Client, named: sources.Named, verb: str = "apply"
+) -> answers.Planned | None:
     """The plan that a person has seen and said yes to; None where there is nothing to do or the answer was no."""
     body = msgspec.json.encode({"source": named})
     ask = client.Ask(
         method="POST", path=f"{client.CFG}/plan", body=body, headers={"Content-Type": client.JSON}
     )
     planned = planning.judged(asked, ask, named).as_(answers.Planned)
-    return planned if _agrees(shown, planned) else None
+    return planned if _agrees(shown, planned, verb) else None
 
 
-def _agrees(shown: session.Session, planned: answers.Planned) -> bool:
+def _agrees(shown: session.Session, planned: answers.Planned, verb: str = "apply") -> bool:
     """Whether there is something to do, and the person wants it. Raises `RefusedError`."""
     shown.tell(planned.text)
     if planned.verdict == "unchanged":
         return False
     if planned.verdict == "refused":
         raise errors.RefusedError("the change is refused, see above", hint="take the steps that stand there")
-    if not shown.confirmed(f"apply on top of revision {planned.base.revision}?"):
+    if not shown.confirmed(f"{verb} on top of revision {planned.base.revision}?"):
         shown.tell("nothing was changed")
         return False
     return True

@@ -121,13 +121,13 @@ def _revision(at: desk.Desk, record: objects.Record) -> requests.RevisionView:
 
 
 def _state(at: desk.Desk, version: names.Version) -> str:
-    """In the words of a revision; one that was prepared and withdrawn is superseded by nothing newer yet."""
+    """In the words of a revision; one that was prepared and withdrawn, or lost by a recovery, is superseded by nothing newer yet."""
     if version == at.past.version:
         return "active"
     prepared = at.past.prepared
     if prepared is not None and prepared.record.revision == version.revision:
         return "prepared"
-    return "withdrawn" if version > at.past.version else "superseded"
+    return "withdrawn" if version.revision > at.past.version.revision else "superseded"
 
 
 async def drafts(

@@ -104,6 +104,12 @@ def test_nothing_is_taken_back_in_a_rehearsal_nor_before_somebody_has_said_so(
     assert Verb.WITHDRAW not in [verb for verb, _request in driven.system.asked]
 
 
+def test_it_says_beforehand_that_nothing_runs_yet(driven: terminal.Terminal) -> None:
+    done = driven.run("apply", "--prepare", "system.yaml", typed="n\n")
+    assert "prepare (nothing of it runs yet) on top of revision 41?" in done.talk
+    assert (done.exit, Verb.PREPARE in [verb for verb, _request in driven.system.asked]) == (0, False)
+
+
 def test_an_ic_that_cannot_hold_it_is_named_with_those_behind_it(driven: terminal.Terminal) -> None:
     behind = requests_preparing.Checked("n1", "north", "blocked", reason="its IC ic1 on n2 cannot hold it")
     view = upstream_preparing.view(upstream_preparing.HELD, behind)

@@ -157,6 +157,26 @@ async def test_a_request_id_of_something_else_is_refused() -> None:
             assert (code, "it made r2" in problem["detail"]) == ("reused_key", True), (verb, problem)
 
 
+async def test_it_waits_for_no_rollout_and_disturbs_none() -> None:
+    world = micworld.World()
+    async with world.running() as (at, tree):
+        tree.connect(micworld.FIRST)
+        applied = await good(world, at, V.APPLY, wanted("one"))
+        begun = await good(world, at, V.ROLLOUT, requests.WaitRollout(rollout=applied["rollout"]))
+        assert begun["state"] == "running"
+        told = await good(world, at, V.PREPARE, wanted("two"))
+        after = await good(world, at, V.ROLLOUT, requests.WaitRollout(rollout=applied["rollout"]))
+        assert (after["state"], after["asked"], after["reachable"]) == ("running", 1, 1)
+        tree.ack(micworld.FIRST)
+        after = await good(world, at, V.ROLLOUT, requests.WaitRollout(rollout=applied["rollout"]))
+        assert after["state"] == "converged"
+        assert shown(at).prepared is not None
+        activated = await good(world, at, V.APPLY, requests.Apply(source=requests.Source(revision=3)))
+        assert activated["version"] == told["version"] == [1, 3]
+        code, _answer = await world.ask(at, V.WITHDRAW, requests_preparing.Withdraw(3))
+        assert code == "not_found", "it runs, and nothing is prepared any more"
+
+
 async def test_the_active_document_and_a_rehearsal_prepare_nothing() -> None:
     world = micworld.World()
     async with world.running() as (at, _tree):
