@@ -65,7 +65,7 @@ def join(  # noqa: PLR0913 one parameter per option
         _hidden(line)
     from coordinator.host import clock, durations  # noqa: PLC0415 heavy from here on, and only this needs it
     from coordinator.trust import joinlines  # noqa: PLC0415
-    from nodeagent.main import joining, knocking  # noqa: PLC0415
+    from nodeagent.main import joining, knocking, room  # noqa: PLC0415
 
     os.umask(0o077)  # whatever is made here is for this user alone
     layout = _layout(directory)
@@ -77,7 +77,8 @@ def join(  # noqa: PLR0913 one parameter per option
         local_address=local_address,
     )
     means = joining.Means(clock.SystemClock(), clock.SystemRandom(), time.sleep, _tell)
-    joined = joining.join(layout, wanted, means)
+    with room.wanted(layout.root, "say the same line again: it is the same server"):
+        joined = joining.join(layout, wanted, means)
     if output == "json":
         click.echo(joining.as_json(joined))
     else:
@@ -109,7 +110,7 @@ def _hidden(line: str) -> None:
 @_DIR
 def leave(directory: str | None, *, yes: bool) -> None:
     """Take this server out of the system for ever: its nodes stop, MIC is told, its identity is deleted here."""
-    from nodeagent.main import leaving  # noqa: PLC0415 as above
+    from nodeagent.main import leaving, room  # noqa: PLC0415 as above
 
     layout = _layout(directory)
     told = leaving.rehearsed(layout)
@@ -124,7 +125,8 @@ def leave(directory: str | None, *, yes: bool) -> None:
                 "nothing was changed: there is nobody to ask", hint="say --yes if you mean it"
             )
         click.confirm("leave?", abort=True, err=True)
-    leaving.leave(layout, _tell)
+    with room.wanted(layout.root, "say it again"):
+        leaving.leave(layout, _tell)
     click.echo(f"left  {told.name}")
     for kept in leaving.kept(layout):
         _tell(f"  {kept} stays; delete it if nobody needs it any more")

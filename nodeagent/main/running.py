@@ -5,6 +5,8 @@ import os
 import pathlib
 import signal
 import sys
+import threading
+from collections.abc import Callable
 
 import anyio
 import anyio.abc
@@ -16,9 +18,11 @@ from coordinator.host import clock, disk, lock, logs, loop, settings
 from coordinator.propagation import events as hop
 from coordinator.propagation import mirror
 from coordinator.trust import authority, certificates, signing
-from nodeagent.main import leaving
+from nodeagent.main import leaving, room
 from nodeagent.servershell import shell
 from nodeagent.supervision import launcher
+
+ROOM_S = 5.0  # between looks whether a full disk has room again
 
 _LOG = logs.Log("servershell")
 _JOINED = msgspec.json.Decoder(tuple[tuple[str, int], ...])
@@ -91,20 +95,42 @@ def run(layout: settings.Layout, local_address: str | None, log_level: str) -> i
     leaving.check_not_begun(layout)
     os.umask(0o077)  # whatever is made here is for this user alone
     logs.configure(level=log_level)
-    for folder in (layout.run, layout.logs, layout.nodes, layout.state):
-        folder.mkdir(mode=0o700, exist_ok=True)
-    with lock.DirectoryLock(layout.root):
-        at = place(layout, local_address)
-        behind = clock_behind_s(at.identity, at.ground.clock.wall())
-        if behind > 0:
-            _LOG.warning(
-                "this machine's clock is wrong: behind the making of its own identity", seconds=behind
-            )
-        loop.run(functools.partial(_serve, layout, at))
+    with room.wanted(layout.root, f"`tiercast server run --dir {layout.root}`"):
+        for folder in (layout.run, layout.logs, layout.nodes, layout.state):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        with lock.DirectoryLock(layout.root):
+            _run(layout, local_address)
     return 0
 
 
-async def _serve(layout: settings.Layout, at: shell.Place) -> None:
+def _run(layout: settings.Layout, local_address: str | None) -> None:
+    """A disk that fills up while it runs is waited for: its nodes go on, and somebody has to see to them."""
+    begun, waits, pause = threading.Event(), False, threading.Event()
+    while True:
+        at = place(layout, local_address)
+        _look_at_clock(at)
+        try:
+            loop.run(functools.partial(_serve, layout, at, begun.set))
+        except (OSError, BaseExceptionGroup) as problem:
+            if not (room.full(problem) and (waits or begun.is_set())):
+                raise
+        else:
+            return
+        if begun.is_set() or not waits:
+            hint = "make room there, and it goes on by itself; its nodes run meanwhile"
+            _LOG.error("no room left on the disk", directory=str(layout.root), hint=hint)
+        begun.clear()
+        waits = True
+        pause.wait(ROOM_S)
+
+
+def _look_at_clock(at: shell.Place) -> None:
+    behind = clock_behind_s(at.identity, at.ground.clock.wall())
+    if behind > 0:
+        _LOG.warning("this machine's clock is wrong: behind the making of its own identity", seconds=behind)
+
+
+async def _serve(layout: settings.Layout, at: shell.Place, begun: Callable[[], None]) -> None:
     book = shell.open_book(layout)
     missing = first_admission(layout, at, dict(book.load().objects))
     if missing:
@@ -114,6 +140,7 @@ async def _serve(layout: settings.Layout, at: shell.Place) -> None:
     def ready() -> None:
         own = running.machine.admission
         name = "" if own is None else own.name
+        begun()
         _LOG.info("server runs", server=name, accepted=str(running.machine.content.version))
         sys.stderr.flush()
 

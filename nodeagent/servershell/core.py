@@ -419,7 +419,7 @@ class Shell:
             outcome=said.outcome.value,
             detail=f"{said.code}: {said.detail}" if said.code else said.detail,
             boot=self._epoch.boot,
-            parent="" if parent is None else f"{parent.server} {parent.address}:{parent.port}",
+            parent="" if parent is None else f"{parent.server} {parent.address}:{parent.port}".strip(),
             turned_away="" if parent is not None else self.subscriber.turned_away,
             stale_since_s=None if stale is None else now - stale,
             nodes=tuple(status.of_node(one) for _name, one in sorted(self.nodes.items())),
