@@ -163,7 +163,10 @@ def txn(source: str, form: str) -> int:
         text = shown.stdin.read() if source == "-" else click.open_file(source, "rb").read()
         asked = msgspec.json.decode(text, type=dict[str, Any])
     except OSError as wrong:
-        raise errors.UsageError(f"cannot read {source}: {wrong.strerror}") from wrong
+        raise errors.UsageError(
+            f"cannot read {source}: {(wrong.strerror or str(wrong)).lower()}",
+            hint="name a file, or - for stdin",
+        ) from wrong
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise errors.UsageError(
             f"{source} is no JSON object: {wrong}", hint="tiercast kv txn --help"

@@ -155,7 +155,22 @@ def contributed(name: str, brought: Iterable["importlib.metadata.EntryPoint"]) -
     return command
 
 
+def _versioned(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        command = root.get_command(context, "version")
+        assert command is not None
+        context.exit(command.main([], prog_name="tiercast version", standalone_mode=False, obj=context.obj))
+
+
 @click.group(cls=Commands, name="tiercast", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_versioned,
+    help="As `tiercast version`.",
+)
 def root() -> None:
     """Carries one configuration document to every site, server, worker node and role, and knows who runs what."""
 

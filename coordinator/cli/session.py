@@ -270,7 +270,8 @@ def _file(path: str) -> str:
     try:
         return pathlib.Path(path).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError) as wrong:
-        raise errors.UsageError(f"cannot read {path}: {wrong}", hint=f"{CA} names a PEM file") from wrong
+        why = (getattr(wrong, "strerror", None) or "it is no PEM").lower()
+        raise errors.UsageError(f"cannot read {path}: {why}", hint=f"{CA} names a PEM file") from wrong
 
 
 def _columns(environment: Mapping[str, str]) -> int:

@@ -4,10 +4,12 @@ Everything is written into a directory beside the wanted one, which takes its na
 leaves nothing that could be taken for a server.
 """
 
+import contextlib
 import errno
 import pathlib
 import shutil
 import socket
+from collections.abc import Iterator
 
 import msgspec
 
@@ -56,29 +58,39 @@ def initialise(
     check_unused(layout.root)
     check_address(wanted.address)
     fresh = layout.root.with_name(layout.root.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    root = disk.DirectoryDisk(fresh)
-    wall = clock.wall()
-    cluster = names.ClusterId(random.token(CLUSTER_BYTES))
-    if etcd is not None:
-        etcd_work.check_ours(etcd, cluster)
-    server_id = names.ServerId(random.token(SERVER_ID_BYTES))
-    keys = authority.create_authority(cluster, wall)
-    token = tokens.new_token(random)
-    identity = authority.enrolled(keys, server_id, wall)
-    first_server = seed.First(server_id, names.ServerName(wanted.name), identity.key_digest)
-    made = seed.first_objects(keys, first_server, document, token, wall)
-    keys.save(root)
-    root.write(authority.TRUST_FILE, made.trust)
-    root.write(authority.JOINED_FILE, b"[]")
-    root.write(seed.FILE, seed.encode(made))
-    engine.save(root, etcd)
-    _first_ledger(fresh, made, cluster)
-    identity.save(root)
-    if layout.root.is_dir():
-        layout.root.rmdir()  # empty: checked above
-    fresh.rename(layout.root)
+    with _or_nothing(fresh) as root:
+        wall = clock.wall()
+        cluster = names.ClusterId(random.token(CLUSTER_BYTES))
+        if etcd is not None:
+            etcd_work.check_ours(etcd, cluster)
+        server_id = names.ServerId(random.token(SERVER_ID_BYTES))
+        keys = authority.create_authority(cluster, wall)
+        token = tokens.new_token(random)
+        identity = authority.enrolled(keys, server_id, wall)
+        first_server = seed.First(server_id, names.ServerName(wanted.name), identity.key_digest)
+        made = seed.first_objects(keys, first_server, document, token, wall)
+        keys.save(root)
+        root.write(authority.TRUST_FILE, made.trust)
+        root.write(authority.JOINED_FILE, b"[]")
+        root.write(seed.FILE, seed.encode(made))
+        engine.save(root, etcd)
+        _first_ledger(fresh, made, cluster)
+        identity.save(root)
+        if layout.root.is_dir():
+            layout.root.rmdir()  # empty: checked above
+        fresh.rename(layout.root)
     return Made(cluster, server_id, keys.ca_pem, token)
+
+
+@contextlib.contextmanager
+def _or_nothing(fresh: pathlib.Path) -> Iterator[disk.DirectoryDisk]:
+    """A directory that is gone again where it could not be filled."""
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        yield disk.DirectoryDisk(fresh)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
 
 
 def _first_ledger(fresh: pathlib.Path, made: seed.Seed, cluster: names.ClusterId) -> None:

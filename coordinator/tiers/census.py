@@ -79,7 +79,9 @@ def _running(at: desk.Desk, caller: desk.Caller, role: str) -> None:
     there = placed is not None and (seen is None or placed.site in seen)
     if placed is None or not there:
         known = [one for one, held in at.past.expanded.roles.items() if seen is None or held.site in seen]
-        raise errors.NotFoundError(f"there is no role {role[:64]!r}", hint=findings.near(role[:64], known))
+        raise errors.NotFoundError(
+            f"there is no role {role[:64]!r}", hint=findings.near(role[:64], known, "tiercast roles")
+        )
     if not placed.running:
         raise errors.NotFoundError(f"the role {role} runs nowhere", hint="attach it to one that does")
 

@@ -1,5 +1,6 @@
 """`server init` makes everything or nothing."""
 
+import errno
 import os
 import pathlib
 import socket
@@ -8,7 +9,7 @@ import click.testing
 import pytest
 
 from coordinator import errors, limits
-from coordinator.runtime import commands
+from coordinator.runtime import commands, initialise
 
 WORDS = ("--name", "c1", "--address", "127.0.83.1", "--site", "central", "--master-domain", "acme")
 
@@ -25,6 +26,17 @@ def made(directory: pathlib.Path, context: pathlib.Path) -> Exception | None:
 def test_a_first_server_is_made_once(tmp_path: pathlib.Path) -> None:
     assert made(tmp_path / "c1", tmp_path / "contexts") is None
     assert isinstance(made(tmp_path / "c1", tmp_path / "contexts"), errors.InUseError)
+
+
+def test_a_disk_that_is_full_half_way_leaves_nothing_behind(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(initialise.engine, "save", full)
+    assert isinstance(made(tmp_path / "c1", tmp_path / "contexts"), OSError)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o666])

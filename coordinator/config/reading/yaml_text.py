@@ -61,7 +61,7 @@ class _At:
 
 
 def _syntax_hint(problem: str) -> str:
-    if "\\t" in problem or "cannot start any token" in problem:
+    if "\\t" in problem or "tab character" in problem or "cannot start any token" in problem:
         return "indent with spaces; put text in quotes that starts with @ ` % or holds ': '"
     if "mapping values are not allowed" in problem:
         return "put text that holds ': ' in quotes, and check the indentation"
