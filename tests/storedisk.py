@@ -55,10 +55,12 @@ class FakeFiles:
 
     def power_cut(self, source: random.Random) -> None:
         """Of the changes of names since the last sync of the directory any are kept, and of pages not synced any."""
-        share = source.choice((0.0, 0.0, 0.5, 1.0))
+        luck = source.random()
+        share = 0.5 if luck < 0.3 else 0.0 if luck < 0.7 else 1.0
+        each = random.Random(luck)
         self._names = dict(self._durable_names)
         for change in self._changed:
-            if source.random() < share:
+            if each.random() < share:
                 self._change(change)
         self._changed.clear()
         for content in self._names.values():

@@ -329,6 +329,31 @@ def test_a_snapshot_that_kept_a_tail_is_read_right_after_the_file_with_that_tail
     assert (recovered.held.prev, recovered.held.last) == (log.Position(39, 1), log.Position(41, 1))
 
 
+def test_a_cut_is_read_right_after_every_file_that_held_what_it_cut_has_gone() -> None:
+    disk = storedisk.FakeFiles()
+    writer = written(disk, 9)
+    writer.roll()
+    writer.append(1, "m1", None, [entry(10)])
+    writer.sync()
+    writer.roll()
+    writer.append(2, "m1", log.Position(6, 1), [entry(index, term=2) for index in range(7, 15)])
+    writer.sync()
+    writer.drop_before(9)
+    assert len(disk.names()) == 2, "the file that begins behind entry 9 is the first now"
+    recovered = found(disk)
+    assert (recovered.held.prev, recovered.held.last) == (log.Position(6, 1), log.Position(14, 2))
+
+
+def test_a_cut_into_a_snapshot_is_damage() -> None:
+    disk = storedisk.FakeFiles()
+    writer = written(disk, 9)
+    writer.replace(log.Position(7, 1), log.Position(9, 1))
+    writer.append(2, "m1", log.Position(6, 1), [entry(7, term=2)])
+    writer.sync()
+    with pytest.raises(errors.DamagedError, match="out of place"):
+        found(disk)
+
+
 def test_a_snapshot_that_left_no_tail_begins_the_log_anew() -> None:
     disk = storedisk.FakeFiles()
     writer = written(disk, 5)

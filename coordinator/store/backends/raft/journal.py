@@ -267,6 +267,8 @@ class _Reader:
         self.header: Header | None = None
         self.starts: list[tuple[str, log.Position]] = []
         self.held = log.Log(log.NOTHING)
+        self.floor = 0
+        """Up to there a snapshot stood for the log when its records were written: nothing before it was ever cut."""
         self.term = 0
         self.vote: str | None = None
         self.end = 0
@@ -303,6 +305,7 @@ class _Reader:
         before = self.header
         if before is None:
             self.held = log.Log(header.prev)
+            self.floor = header.prev.index if header.seq == 1 else 0
         elif (header.seq, header.identity, header.prev) != (before.seq + 1, before.identity, self.held.last):
             raise _damaged(name, 0, "it does not continue the file before it; one may be missing")
         self.header = header
@@ -316,8 +319,8 @@ class _Reader:
                 self.term, self.vote = record.term, _VOTES.decode(record.payload)
             case records.CUT if self.held.prev.index <= record.number <= last:
                 self.held.cut(record.number + 1)
-            case records.CUT if len(self.starts) == 1:
-                # The files before held what is cut here; they went once a snapshot held all up to this file's start.
+            case records.CUT if self.floor <= record.number < self.held.prev.index:
+                # Files that are gone held what is cut here: a snapshot held as many entries as they did, and later ones.
                 self.held = log.Log(log.Position(record.number, record.term))
             case records.ENTRY if record.number == last + 1 and record.payload:
                 entry = log.Entry(record.number, record.term, record.payload[0], record.payload[1:])
@@ -331,6 +334,7 @@ class _Reader:
 
     def _replace(self, prev: log.Position, last: log.Position) -> None:
         """What stood behind `prev` stayed or went as a whole: the files before may have held it, and be gone."""
+        self.floor = max(self.floor, prev.index)
         if last.index > prev.index:
             self.held.compact(prev.index)
         else:
