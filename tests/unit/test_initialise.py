@@ -9,7 +9,7 @@ import click.testing
 import pytest
 
 from coordinator import errors, limits
-from coordinator.runtime import commands, initialise
+from coordinator.runtime import commands, engine
 
 WORDS = ("--name", "c1", "--address", "127.0.83.1", "--site", "central", "--master-domain", "acme")
 
@@ -34,9 +34,9 @@ def test_a_disk_that_is_full_half_way_leaves_nothing_behind(
     def full(*_given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(initialise.engine, "save", full)
+    monkeypatch.setattr(engine, "save", full)
     assert isinstance(made(tmp_path / "c1", tmp_path / "contexts"), OSError)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("c1*")) == []
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o666])
