@@ -19,6 +19,7 @@ REVOKED = "this identity is revoked"
 EXPELLED = "this server is expelled"
 
 
+LARGE_BYTES = 1024 * 1024  # decoding more than this at once is felt by whoever shares the interpreter
 _KEPT = 2  # the document in force and the one coming in; expanding 10,000 servers takes seconds
 _expanded: OrderedDict[names.Digest, expansion.Expanded] = OrderedDict()
 
@@ -35,7 +36,8 @@ class Reader:
             return None
         found = _expanded.get(digest)
         if found is None:
-            found = expansion.expand(model.decode(body))
+            read = model.decode if len(body) < LARGE_BYTES else model.decode_by_parts
+            found = expansion.expand(read(body))
         _expanded.pop(digest, None)
         _expanded[digest] = found
         while len(_expanded) > _KEPT:

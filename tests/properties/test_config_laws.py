@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
@@ -117,6 +117,7 @@ def test_order_of_keys_never_matters(document: model.Document, chance: random.Ra
     turned = msgspec.convert(shuffled(builders.written(document), chance), model.Document)
     assert model.canonical(turned) == model.canonical(document)
     assert model.decode(model.canonical(document)) == document
+    assert model.decode_by_parts(model.canonical(document)) == document
     assert validation.validate(turned, builders.CATALOGUE) == validation.validate(
         document, builders.CATALOGUE
     )
@@ -190,6 +191,17 @@ def fits(value: Any) -> bool:
 @hypothesis.given(bent())
 def test_faults_are_found_exactly_where_msgspec_refuses(plain: Any) -> None:
     assert bool(list(shape.faults(plain, model.Document))) != fits(plain)
+
+
+@hypothesis.given(bent())
+def test_by_parts_it_is_read_or_refused_as_in_one(plain: Any) -> None:
+    def read(decode: Callable[[bytes], model.Document]) -> model.Document | str:
+        try:
+            return decode(json.dumps(plain).encode())
+        except msgspec.DecodeError as wrong:
+            return str(wrong)
+
+    assert read(model.decode_by_parts) == read(model.decode)
 
 
 @hypothesis.given(bent())

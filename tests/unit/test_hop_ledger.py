@@ -262,3 +262,25 @@ def test_a_body_that_came_as_one_frame_is_kept_as_it_came() -> None:
     ledger.Ledger(there, small_bytes=0).store({}, (digest, body), (digest,), frame)
     assert there.files[f"bodies/{digest}.zst"] == frame
     assert ledger.Ledger(there).body(digest) == body
+
+
+def test_a_disk_that_is_full_in_between_gets_its_space_back_and_nothing_has_changed() -> None:
+    class Full(CrashingDisk):
+        full = False
+
+        def write(self, name: str, data: bytes) -> None:
+            if self.full and not name.startswith(ledger.BODIES):
+                raise OSError("no space left")
+            super().write(name, data)
+
+    disk = Full()
+    book = filed(disk)
+    store(book, 1)
+    before = dict(disk.files)
+    disk.full = True
+    with pytest.raises(OSError, match="no space left"):
+        book.store({}, body(2), [body(1)[0], body(2)[0]])
+    assert disk.files == before
+    disk.full = False
+    store(book, 2, 1)
+    assert book.load().bodies == (body(1)[0], body(2)[0])
