@@ -11,6 +11,8 @@ import time
 import msgspec
 
 from bench.peers import jars
+from coordinator.cli import printing
+from coordinator.host import clock
 
 SYNCS = 20
 VERSIONS = {
@@ -33,6 +35,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     fsync_ms: float
     """Of 4 KiB where the run keeps its files, median, with nothing else under way."""
+    day: str = ""
+    """UTC."""
     versions: dict[str, str]
     """Of what is installed beside us."""
 
@@ -47,6 +51,7 @@ def described(directory: pathlib.Path | None) -> Machine:
         kernel=platform.release(),
         python=platform.python_version(),
         fsync_ms=round(_fsync_ms(directory), 3),
+        day=printing.moment(clock.SystemClock().wall())[:10],
         versions=versions | ({"zookeeper": found} if (found := jars.version()) else {}),
     )
 
@@ -78,3 +83,12 @@ def _version(words: str) -> str:
         return ""
     said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout
     return (said.splitlines() or [""])[0][:120]
+
+
+def words(where: Machine) -> str:
+    """In one line, what stands beside us left out."""
+    day = f"{where.day}: " if where.day else ""
+    return (
+        f"{day}{where.machine}, {where.cores} cores, {where.memory_bytes / 2**30:.0f} GiB, Linux {where.kernel}, "
+        f"Python {where.python}, fsync of 4 KiB {where.fsync_ms:.2f} ms"
+    )

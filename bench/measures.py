@@ -13,6 +13,7 @@ from coordinator.cli import printing
 
 LOADED = results.LOADED
 _WHOLE = 1000.0
+HEAD = ("case", "figure", "value", "machine")
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +43,11 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         if "bytes" in self.figure:
             return printing.size(round(self.value))
         return f"{self.value:,.0f}" if self.value >= _WHOLE else f"{self.value:.4g}"
+
+    @property
+    def cells(self) -> Sequence[str]:
+        """One line of a table below `HEAD`."""
+        return self.case, self.figure, self.words, "loaded" if self.loaded else "quiet"
 
     @property
     def key(self) -> tuple[str, str, str]:

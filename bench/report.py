@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from bench import measures, saved
+from bench import markdown, measures, saved
 from bench.peers import systems
 from bench.propagation import curves, ours, pages, plots, results
 from coordinator import errors
@@ -16,21 +16,29 @@ LACKS: Mapping[str, str] = {one.name: one.lacks for one in (ours.Tiercast(), *sy
 
 FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
 MADE = click.Path(path_type=pathlib.Path, dir_okay=False)
-FIGURES_HEAD = ("case", "figure", "value", "machine")
 
 
 @click.command()
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--html", "page", type=MADE, help="Write a page that needs nothing else.")
 @click.option("--png", "picture", type=MADE, help="Write a picture (needs tiercast[bench]).")
-def report(files: Sequence[pathlib.Path], page: pathlib.Path | None, picture: pathlib.Path | None) -> None:
+@click.option("--markdown", "text", type=MADE, help="Write the tables as Markdown.")
+def report(
+    files: Sequence[pathlib.Path],
+    page: pathlib.Path | None,
+    picture: pathlib.Path | None,
+    text: pathlib.Path | None,
+) -> None:
     """Show saved results of any bench: the medians of all files together."""
     check((page, picture))
+    check((text, None))
     found = saved.read(files)
     if not found.revisions and not found.figures and not found.missing:
         raise errors.UsageError("no figures in it", hint="make a file of them with -o json")
     show(found)
     save(found, (page, picture))
+    if text is not None:
+        text.write_text(markdown.page(found, text.absolute().parent.name, LACKS))
 
 
 def show(found: saved.Saved) -> None:
@@ -53,7 +61,10 @@ def _revisions(rows: Sequence[results.Row]) -> Sequence[str]:
     for row in rows:
         groups.setdefault((row.kind.mode, row.kind.agents, row.kind.sites), []).append(row)
     lines: list[str] = []
+    lines_grown = curves.found(rows)
     for (mode, agents, sites), some in groups.items():
+        if curves.hold(lines_grown, some):
+            continue
         lines.append(f"{agents} agents, {sites} sites, mode {mode}, medians")
         lines += printing.table(results.HEAD, [results.cells(row) for row in some])
         lines.append("")
@@ -77,14 +88,9 @@ def _figures(figures: Sequence[measures.Measure]) -> Sequence[str]:
     lines: list[str] = []
     for bench, some in groups.items():
         lines.append(f"bench {bench}, medians")
-        lines += printing.table(FIGURES_HEAD, [figure_cells(one) for one in some])
+        lines += printing.table(measures.HEAD, [one.cells for one in some])
         lines.append("")
     return lines
-
-
-def figure_cells(one: measures.Measure) -> Sequence[str]:
-    """One line of the table."""
-    return one.case, one.figure, one.words, "loaded" if one.loaded else "quiet"
 
 
 def _present(rows: Sequence[results.Row]) -> Sequence[str]:
@@ -116,7 +122,7 @@ def save(found: saved.Saved, wanted: tuple[pathlib.Path | None, pathlib.Path | N
         told = pages.Told(
             rows=rows,
             missing=found.missing,
-            figures=[(one.bench, *figure_cells(one)) for one in measures.medians(found.figures)],
+            figures=[(one.bench, *one.cells) for one in measures.medians(found.figures)],
             lacks=LACKS,
             partial=found.partial,
             where=found.where,

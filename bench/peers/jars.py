@@ -16,10 +16,8 @@ def classpath() -> str:
 
 
 def version() -> str:
-    """As the jar is called; empty where there is none."""
-    if DEBIAN.is_file():
-        return DEBIAN.resolve().stem
-    libraries = _libraries()
+    """As a jar is called; empty where there is none."""
+    libraries = DEBIAN.parent if DEBIAN.is_file() else _libraries()
     found = [] if libraries is None else sorted(libraries.glob("zookeeper-[0-9]*.jar"))
     return found[0].stem if found else ""
 

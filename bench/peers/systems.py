@@ -51,7 +51,7 @@ class Redis:
         argv = (
             "redis-server", "--bind", crowd.HOST, "--port", str(port), "--save", "", "--appendonly", "no",
             "--dir", str(order.directory), "--loglevel", "warning", "--maxclients", str(order.agents + 64),
-            "--client-output-buffer-limit", "pubsub 0 0 0", "--tcp-backlog", "1024", "--logfile", "redis.log",
+            "--client-output-buffer-limit", "pubsub 0 0 0", "--tcp-backlog", "1024", "--logfile", "redis-server.log",  # where its stderr goes
         )  # fmt: skip
         made.servers.append(made.add(SERVER, await programs.start("redis-server", argv, order.directory)))
         await _flat("redis_clients", port, order, made, str(order.agents))
@@ -111,9 +111,10 @@ class ZooKeeper:
 
 
 async def _flat(module: str, port: int, order: stand.Order, made: stand.Stand, *more: str) -> None:
-    """Publisher and agents of a peer without tiers. Raises `FailedError`, naming the server if it is the one."""
+    """Publisher and agents of a peer without tiers. Raises `FailedError`."""
     run = _Python(module, order, made)
-    try:
+
+    async def join() -> None:
         publisher = await run(stand.PUBLISHER, stand.PUBLISHER, str(port), str(order.agents))
         await publisher.hear()
         crowds = [
@@ -122,11 +123,8 @@ async def _flat(module: str, port: int, order: stand.Order, made: stand.Stand, *
         ]
         for one in crowds:
             await one.hear()
-    except programs.FailedError:
-        for server in made.servers:
-            if server.ended:
-                raise programs.FailedError(f"{server.name} has ended", hint=server.tail()) from None
-        raise
+
+    await made.served(join())
 
 
 class _Begin:

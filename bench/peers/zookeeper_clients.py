@@ -8,6 +8,7 @@ Records are those of `zookeeper.jute`: big endian, strings and buffers behind th
 """
 
 import asyncio
+import contextlib
 import struct
 import sys
 import time
@@ -19,6 +20,8 @@ from bench.propagation import program
 
 CONFIG, ACKS = b"/config", b"/acks"
 SESSION_MS = 60_000
+STARTED_S = 60.0  # a Java on a busy machine
+GREETED_S = 5.0
 PING_S = 20.0  # a third of it, as clients do
 _CREATE, _GET, _SET, _PING, _MULTI, _ADD_WATCH = 1, 4, 5, 11, 14, 106
 _TOLD, _PONG = -1, -2  # xids of what nobody asked for
@@ -90,6 +93,9 @@ class Session(asyncio.Protocol):
         self._xid += 1
         self._transport.write(buffer(_HEADER.pack(self._xid, kind) + body))
         return self._xid
+
+    def hang_up(self) -> None:
+        self._transport.abort()
 
     def ping(self) -> None:
         self._transport.write(buffer(_HEADER.pack(_PONG, _PING)))
@@ -188,13 +194,16 @@ class Publisher(Session):
 
 
 async def reached(acks: crowd.Acks, port: int) -> Publisher:
-    """In a session: a server that is still starting listens already, and hangs up. Raises `TimeoutError`."""
-    async with asyncio.timeout(crowd.STARTED_S):
+    """In a session: a server that is still starting listens already, and hangs up or says nothing. Raises `TimeoutError`."""
+    async with asyncio.timeout(STARTED_S):
         while True:
             made = await crowd.reached(lambda: Publisher(acks), port)
-            await made.opened.wait()
-            if not made.lost:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GREETED_S):
+                    await made.opened.wait()
+            if made.opened.is_set() and not made.lost:
                 return made
+            made.hang_up()
             await asyncio.sleep(crowd.RETRY_S)
 
 

@@ -54,6 +54,13 @@ class Size(click.ParamType[int]):
     help="Of each system and change.",
 )
 @click.option(
+    "--rounds",
+    type=click.IntRange(1, 20),
+    default=run.ROUNDS,
+    show_default=True,
+    help="In which every system stands up anew, in an order that turns.",
+)
+@click.option(
     "--mode",
     type=click.Choice(roster.MODES),
     default=roster.PROPAGATION,
@@ -99,6 +106,7 @@ def propagation(
         mode=str(asked["mode"]),
         tls=bool(asked["tls"]),
         processes=processes or os.cpu_count() or 1,
+        rounds_most=_int(asked["rounds"]),
         directory=asked["directory"] if isinstance(asked["directory"], pathlib.Path) else None,
     )
     check_sites(wish.agents, wish.sites)

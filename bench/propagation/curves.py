@@ -101,6 +101,11 @@ def found(rows: Iterable[results.Row]) -> Sequence[Curve]:
     return curves
 
 
+def hold(grown: Sequence[Curve], rows: Iterable[results.Row]) -> bool:
+    """Whether all of these are points of lines, and stand there."""
+    return all(any(row in one.rows for one in grown) for row in rows)
+
+
 def _curve(axis: Axis, rows: Iterable[results.Row]) -> Curve:
     return Curve(axis, tuple(sorted(rows, key=lambda row: _at(axis, row.kind))))
 

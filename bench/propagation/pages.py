@@ -11,7 +11,7 @@ import msgspec
 from bench import machine
 from bench.propagation import curves, results, slopes
 
-LABEL_PX, PLOT_PX, VALUE_PX, LINE_PX, BAR_PX = 170, 430, 150, 24, 14
+LABEL_PX, PLOT_PX, VALUE_PX, LINE_PX, BAR_PX = 190, 430, 150, 24, 14
 WIDTH_PX = LABEL_PX + PLOT_PX + VALUE_PX
 FIGURES_HEAD = ("bench", "case", "figure", "value", "machine")
 _STYLE = """
@@ -19,18 +19,18 @@ _STYLE = """
   --client: #c9d3de; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ee; --paper: #14181d; --ours: #3fbf8f; --theirs: #8896aa;
   --client: #3c4654; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 76rem;
   margin: 2rem auto; padding: 0 1rem; }
 h2 { margin-top: 2.5rem; } .faint { color: var(--faint); } figure { margin: 1rem 0; overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, var(--faint) 30%, transparent); }
+th, td { padding: .2rem .4rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, var(--faint) 30%, transparent); }
 th:first-child, td:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
 svg text { fill: var(--ink); font-size: 12px; } svg .faint { fill: var(--faint); }
 svg .ours { fill: var(--ours); } svg .theirs { fill: var(--theirs); } svg .client { fill: var(--client); }
 svg line { stroke: var(--ink); stroke-width: 1; } svg .grid { stroke: var(--faint); stroke-opacity: .3; }
-svg .linear { stroke: var(--faint); stroke-dasharray: 4 4; } svg polyline { fill: none; stroke-width: 2; }
-svg polyline.ours { stroke: var(--ours); } svg polyline.theirs { stroke: var(--theirs); }
-svg polyline.faint { stroke: var(--faint); stroke-dasharray: 1 3; stroke-linecap: round; }
+svg .linear { stroke: var(--faint); stroke-dasharray: 4 4; } svg polyline { stroke-width: 2; }
+svg polyline.ours { fill: none; stroke: var(--ours); } svg polyline.theirs { fill: none; stroke: var(--theirs); }
+svg polyline.faint { fill: none; stroke: var(--faint); stroke-dasharray: 1 3; stroke-linecap: round; }
 .wide { overflow-x: auto; } .partial { color: #b3261e; font-weight: 600; } td, th { white-space: nowrap; }
 """
 
@@ -57,8 +57,8 @@ def page(told: Told) -> str:
         kind = row.kind
         groups.setdefault((kind.mode, kind.document_bytes, kind.agents, kind.sites), []).append(row)
     for (mode, size_bytes, agents, sites), some in groups.items():
-        if len(some) == 1 and any(some[0] in one.rows for one in grown):
-            continue  # a point of a line stands there
+        if curves.hold(grown, some):
+            continue
         title = f"{results.size(size_bytes)} to {agents} agents below {sites} sites, mode {mode}"
         parts += [
             f"<h2>{_safe(title)}</h2>",
@@ -90,10 +90,7 @@ def _head(where: machine.Machine | None) -> str:
     title = "<h1>From one revision to everybody's ack</h1>"
     if where is None:
         return f"{title}\n<p class='faint'>The file does not say which machine this was.</p>"
-    told = (
-        f"{where.machine}, {where.cores} cores, {where.memory_bytes / 2**30:.0f} GiB, Linux {where.kernel}, "
-        f"Python {where.python}, fsync of 4 KiB {where.fsync_ms:.2f} ms"
-    )
+    told = machine.words(where)
     beside = "; ".join(where.versions.values())
     return f"{title}\n<p>{_safe(told)}<br><span class='faint'>{_safe(beside)}</span></p>"
 

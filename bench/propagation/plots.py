@@ -9,6 +9,8 @@ from typing import Any
 from bench.propagation import curves, results
 from coordinator import errors
 
+OURS, THEIRS = "#0b6e4f", "#7d8ca3"
+
 
 def check() -> None:
     """Raises `UsageError` where matplotlib is missing."""
@@ -22,9 +24,7 @@ def save(rows: Sequence[results.Row], path: pathlib.Path, partial: Sequence[str]
     importlib.import_module("matplotlib").use("Agg")
     drawing = importlib.import_module("matplotlib.pyplot")
     grown = curves.found(rows)
-    single = [row for row in rows if not any(row in one.rows for one in grown)] or (
-        [] if grown else list(rows)
-    )
+    single = [row for row in rows if not curves.hold(grown, (row,))]
     heights = ([1 + 0.32 * len(single)] if single else []) + [4.0] * ((len(grown) + 1) // 2)
     figure = drawing.figure(figsize=(15, sum(heights) + 0.5), layout="constrained")
     if partial:
@@ -52,7 +52,9 @@ def _labels(rows: Sequence[results.Row]) -> Sequence[str]:
 
 def _latency(axes: Any, rows: Sequence[results.Row]) -> None:  # noqa: ANN401 matplotlib is not there when this is checked
     late = [row.worst_ms - row.convergence_ms for row in rows]
-    axes.barh(_labels(rows), [row.convergence_ms for row in rows], xerr=[[0.0] * len(rows), late])
+    colours = [OURS if row.kind.system == curves.OURS else THEIRS for row in rows]
+    spans = [row.convergence_ms for row in rows]
+    axes.barh(_labels(rows), spans, xerr=[[0.0] * len(rows), late], color=colours)
     axes.invert_yaxis()
     axes.set_xscale("log")
     marked = "; *: loaded, read the CPU" if any(row.loaded for row in rows) else ""

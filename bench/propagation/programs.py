@@ -43,9 +43,9 @@ class Program:
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def ended(self) -> bool:
-        return self._process.returncode is not None
+    async def ended(self) -> None:
+        """Wait until it has."""
+        await self._process.wait()
 
     async def hear(self, timeout_s: float = ANSWER_S) -> dict[str, Any]:
         """Its next line. Raises `FailedError`."""

@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import msgspec
 
-from bench.propagation import load, ours, results, stand, workload
+from bench.propagation import load, ours, programs, results, stand, workload
 from coordinator import errors
 
 WARM_UP = 2
 PAUSE_S = 0.1  # between revisions, so that what follows one is not counted to the next
 ROUNDS = 2
+_HINT = 200  # characters of what a peer said last
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,11 @@ Series = Mapping[str, Sequence[Sequence[workload.Published]]]
 async def run(
     wish: Wish, systems: Sequence[stand.System], tell: Tell
 ) -> AsyncGenerator[results.Result | results.Missing, None]:
-    """Results as they come. Raises `FailedError`; whatever ends it, nothing is left."""
+    """Results as they come. A peer that fails is left out from then on, and said; ours raises `FailedError`.
+
+    Whatever ends it, nothing is left.
+    """
+    failed: set[str] = set()
     present = [one for one in systems if not one.missing()]
     for one in systems:
         if one.missing():
@@ -63,9 +68,18 @@ async def run(
         for turn in range(wish.rounds):
             for at in range(len(present)):
                 one = present[(at + turn) % len(present)]
-                async with contextlib.aclosing(_stood(wish, one, turn, series, tell)) as found:
-                    async for result in found:
-                        yield result
+                if one.name in failed:
+                    continue
+                try:
+                    async with contextlib.aclosing(_stood(wish, one, turn, series, tell)) as found:
+                        async for result in found:
+                            yield result
+                except programs.FailedError as problem:
+                    if one.name == ours.Tiercast.name:
+                        raise
+                    failed.add(one.name)
+                    said = f"failed in round {turn + 1}: {problem.message} {problem.hint[-_HINT:]}"
+                    yield results.Missing(system=one.name, missing=" ".join(said.split()))
 
 
 def _series(wish: Wish, root: pathlib.Path) -> Series:

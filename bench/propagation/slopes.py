@@ -72,7 +72,7 @@ def _frame(curve: curves.Curve, scale: _Scale) -> str:
         words = html.escape(curve.label(row) + mark)
         lines.append(f'<text class="faint" x="{x:.1f}" y="{base + 18}" text-anchor="middle">{words}</text>')
     if any(row.loaded for row in curve.rows):
-        lines.append(f'<text class="faint" x="{right + 10}" y="{base + 18}">* loaded</text>')
+        lines.append(f'<text class="faint" x="{right + 40}" y="{base + 18}">* loaded</text>')
     return "\n".join(lines)
 
 

@@ -7,13 +7,14 @@ of the right digest; else the run ends with an error and without a figure.
 import asyncio
 import itertools
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from bench.propagation import programs, workload
 
+T = TypeVar("T")
 PUBLISHER = "publisher"
 AGENTS = "agents"
 
@@ -128,7 +129,7 @@ class Stand:
             await self.publisher.ask({"prepare": str(one.path)})
         commits = await self._rested()
         flows, weights = await self._traffic(), self._weights()
-        answer = await self.publisher.ask({"publish": str(one.path)})
+        answer = await self.served(self.publisher.ask({"publish": str(one.path)}))
         used, at_end = self._used(weights), self.publisher.weight().cpu_s
         reports = [await each.ask({"report": one.digest}) for each in self.programs[AGENTS]]
         received = sum(report["received"] for report in reports)
@@ -155,6 +156,21 @@ class Stand:
         if not self.prepares:
             return None
         return int((await self.publisher.ask({"rested": True}))["commits"])
+
+    async def served(self, act: Coroutine[Any, Any, T]) -> T:
+        """What it answers. Raises `FailedError` at once where a server has ended, whose port another may have had."""
+        work = asyncio.ensure_future(act)
+        ends = [asyncio.ensure_future(one.ended()) for one in self.servers]
+        try:
+            await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for server, end in zip(self.servers, ends, strict=True):
+                if end.done():
+                    raise programs.FailedError(f"{server.name} has ended", hint=server.tail())
+            return await work
+        finally:
+            for one in (work, *ends):
+                one.cancel()
+            await asyncio.gather(work, *ends, return_exceptions=True)
 
     async def watched(self, seconds: float) -> tuple[Sequence[Process], Mapping[str, Flow]]:
         """What everything uses while nothing is published."""

@@ -5,6 +5,7 @@ import pathlib
 import resource
 import signal
 from collections.abc import AsyncGenerator, Iterator
+from typing import cast
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from click import testing
 
 from bench import commands, measures, showing, signals
 from bench.peers import crowd, systems
-from bench.propagation import checks, programs, results
+from bench.propagation import checks, programs, results, run, stand
 from coordinator import errors
 
 NEED = checks.Need(agents=100, links_of_one=100, document_bytes=1024, programs=3)
@@ -175,3 +176,54 @@ def test_what_is_ignored_stays_ignored_and_what_ends_us_is_an_interrupt() -> Non
 def test_a_figure_is_marked_from_a_tenth_of_the_machine_on() -> None:
     assert not measures.Measure(bench="b", case="c", figure="f_ms", value=1.0, foreign=results.LOADED).loaded
     assert measures.Measure(bench="b", case="c", figure="f_ms", value=1.0, foreign=0.11).loaded
+
+
+class Gone:
+    """A server that has ended before anybody asked."""
+
+    name = "redis-server"
+
+    async def ended(self) -> None:
+        return
+
+    def tail(self) -> str:
+        return "address already in use"
+
+
+@pytest.mark.anyio
+async def test_a_server_that_has_ended_is_not_waited_for() -> None:
+    made = stand.Stand()
+    made.servers.append(cast("programs.Program", Gone()))
+    with pytest.raises(programs.FailedError, match="redis-server has ended") as told:
+        await made.served(anyio.sleep_forever())
+    assert told.value.hint == "address already in use"
+
+
+class Broken:
+    """A peer that never stands."""
+
+    name = "redis"
+    flat = True
+    lacks = ""
+
+    def missing(self) -> str:
+        return ""
+
+    async def start(self, order: stand.Order, made: stand.Stand) -> None:
+        assert order.agents
+        assert not made.programs
+        raise programs.FailedError("redis-server has ended", hint="address already in use")
+
+
+@pytest.mark.anyio
+async def test_a_peer_that_fails_is_said_once_and_left_out_of_the_other_rounds(
+    tmp_path: pathlib.Path,
+) -> None:
+    wish = run.Wish(
+        sites=1, agents=1, document_bytes=4096, changes=("full",), revisions=4, mode="propagation", tls=False,
+        processes=1, directory=tmp_path,
+    )  # fmt: skip
+    found = [one async for one in run.run(wish, (Broken(),), lambda _: None)]
+    said = "failed in round 1: redis-server has ended address already in use"
+    assert found == [results.Missing(system="redis", missing=said)]
+    assert [one async for one in anyio.Path(tmp_path).iterdir()] == []

@@ -175,3 +175,20 @@ def test_figures_of_every_bench_are_shown_with_their_unit(tmp_path: pathlib.Path
     assert "3.0 MiB" in shown
     assert re.search(r"back_ms +1,234 +loaded", shown)
     assert "loaded: others used" in shown
+
+
+def test_a_page_of_markdown_is_made_of_the_files_alone(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "some-machine"
+    folder.mkdir()
+    figure = measures.Measure(bench="herd", case="ten", figure="rss_bytes", value=3 << 20)
+    was = saved(folder / "was", result(), result("tree-c", convergence_ms=1.5), *grown(100, 1000))
+    was.write_text(was.read_text() + measures.line(figure) + "\n")
+    text = folder / "README.md"
+    assert run("report", str(was), "--markdown", str(text)).exit_code == 0
+    made = text.read_text().splitlines()
+    assert made[0] == "# some-machine"
+    assert "| tiercast | 3.0 | 3.0 | 2.0 | 100 | 200 | 1,000 | quiet |" in made
+    assert "## Growth with servers: 2 sites, 1 KiB, full change, mode propagation, plain" in made
+    assert "| ten | rss_bytes | 3.0 MiB | quiet |" in made
+    widths = [line.count("|") for line in made if line.startswith("|")]
+    assert all(widths)
