@@ -9,7 +9,7 @@ import http.client
 import ssl
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from coordinator import effects, errors, limits
 from coordinator.cli import client, patience
@@ -178,6 +178,27 @@ def _pinned(ca: str) -> ssl.SSLContext:
             "the CA of this context cannot be read", hint="it is PEM, as `server init` writes it"
         ) from wrong
     return context
+
+
+def shows(servers: Sequence[str], ca: str) -> str:
+    """The first of these that shows a certificate of this CA; nothing is asked of it.
+
+    Raises `IdentityError` where one shows another, `UnreachableError` where none answers.
+    """
+    tls, silent = _pinned(ca), []
+    for host, port in map(address, servers):
+        connection = http.client.HTTPSConnection(host, port, timeout=CONNECT_S, context=tls)
+        try:
+            _connect(connection)
+        except (OSError, http.client.HTTPException) as wrong:
+            silent.append(f"{_place(connection)}: {_reason(wrong)}")
+        else:
+            return _place(connection)
+        finally:
+            connection.close()
+    raise errors.UnreachableError(
+        f"no answer from {'; '.join(silent)}", hint="nothing was changed; try again"
+    )
 
 
 def address(server: str) -> tuple[str, int]:

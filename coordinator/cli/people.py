@@ -1,4 +1,6 @@
-"""Who asks, and whom: `whoami`, `context use`, `context list`."""
+"""Who asks, and whom: `whoami`, and the contexts of the command line."""
+
+from typing import TextIO
 
 import click
 import msgspec
@@ -6,6 +8,8 @@ import msgspec
 from coordinator import errors
 from coordinator.cli import answers, client, completing, exits, options, printing, session
 from coordinator.host import contexts, grouping
+
+CA_CHARACTERS = 64 * 1024  # a certificate of ours has 600
 
 
 @click.command()
@@ -85,17 +89,43 @@ def set_servers(servers: tuple[str, ...], name: str) -> int:
     from coordinator.cli import https  # noqa: PLC0415 30 ms that nothing else here needs
 
     shown = session.current()
-    place = contexts.path(shown.environment)
-    known = contexts.read(place, session.parsed)
+    chosen, known = _chosen(shown, name)
+    for server in servers:
+        https.address(server)
+    _change(shown, chosen, msgspec.structs.replace(known, server=servers))
+    shown.tell(f"{chosen} is asked at {', '.join(servers)}")
+    return exits.Exit.OK
+
+
+@context.command("ca")
+@click.argument("file", type=click.File("r", encoding="utf-8"), metavar="FILE")
+@click.option("--context", "name", default="", metavar="NAME", help="Of another one than the current one.")
+def set_ca(file: TextIO, name: str) -> int:
+    """Know this system by the CA in FILE (`-`: standard input) and by no other, once it has shown a certificate of it."""
+    from coordinator.cli import https  # noqa: PLC0415 as above
+
+    shown = session.current()
+    chosen, known = _chosen(shown, name)
+    ca = file.read(CA_CHARACTERS)
+    where = https.shows(known.servers, ca)
+    _change(shown, chosen, msgspec.structs.replace(known, ca=ca))
+    shown.tell(f"{chosen} is known by that CA alone; {where} shows a certificate of it")
+    return exits.Exit.OK
+
+
+def _chosen(shown: session.Session, name: str) -> tuple[str, contexts.Context]:
+    """Raises `UsageError`."""
+    known = contexts.read(contexts.path(shown.environment), session.parsed)
     chosen = name or known.current
     if chosen not in known.contexts:
         have = ", ".join(sorted(known.contexts)) or "none"
         raise errors.UsageError(
             f"no such context (got {chosen!r}, have {have})", hint="tiercast context list"
         )
-    for server in servers:
-        https.address(server)
-    changed = msgspec.structs.replace(known.contexts[chosen], server=servers)
+    return chosen, known.contexts[chosen]
+
+
+def _change(shown: session.Session, chosen: str, changed: contexts.Context) -> None:
+    place = contexts.path(shown.environment)
+    known = contexts.read(place, session.parsed)
     contexts.write(place, msgspec.structs.replace(known, contexts={**known.contexts, chosen: changed}))
-    shown.tell(f"{chosen} is asked at {', '.join(servers)}")
-    return exits.Exit.OK

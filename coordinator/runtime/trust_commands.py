@@ -4,7 +4,7 @@ Whoever may open MIC's socket there holds the keys anyway, so no token is asked.
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -37,10 +37,21 @@ def rotate_keys(directory: str | None) -> None:
 
 
 @click.command(name="rotation")
+@click.option(
+    "--ca",
+    "file",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    metavar="FILE",
+    help="Write the newest CA there (`-`: standard output), for `tiercast context ca`.",
+)
 @_DIR
-def rotation(directory: str | None) -> None:
+def rotation(directory: str | None, file: IO[str] | None) -> None:
     """How far rotations are: which servers still need an old CA or signing key."""
-    _show(_ask(directory, "rotation"))
+    found = _ask(directory, "rotation")
+    if file is None:
+        _show(found)
+    else:
+        file.write(found.newest_ca)
 
 
 def _ask(directory: str | None, verb: str) -> "rotating.Progress":

@@ -46,6 +46,8 @@ class Progress(msgspec.Struct, frozen=True):
     """Who has not taken the newest, by name; at most `NAMED`."""
     waiting: int
     """So many have not."""
+    newest_ca: str = ""
+    """PEM; all certificates from now on are of it."""
 
 
 Publics = Mapping[names.ServerId, bytes]
@@ -213,7 +215,8 @@ def progress(at: desk.Desk) -> Progress:
     live = sorted(asking.by_name(at.past.content).values(), key=lambda one: one.name) if under_way else []
     missing = [one for one in live if not _has_taken(at, one)]
     named = tuple(_waited(at, one) for one in missing[:NAMED])
-    return Progress(len(body.roots), active, named, len(missing))
+    newest = at.means.authority.ca_pem.decode()
+    return Progress(len(body.roots), active, named, len(missing), newest)
 
 
 def _waited(at: desk.Desk, seat: objects.Admission) -> Waited:
