@@ -20,7 +20,13 @@ _HEAD = ("NUMBER", "TIME", "WHO", "SOURCE", "VERB", "OUTCOME", "DETAIL")
 _NOBODY = "a stranger"
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "tiercast audit --since 2h --outcome refused",
+        "tiercast audit --who ada --verb cfg.apply",
+        "tiercast audit --export audit.jsonl",
+    )
+)
 @click.option("--since", type=options.Duration(), default=None, help="Not older than this, such as 2h.")
 @click.option("--who", default="", help="Of this person: NAME, or NAME@DOMAIN outside the master domain.")
 @click.option("--verb", default="", help="Of this verb, such as cfg.apply.")

@@ -28,7 +28,13 @@ AGAIN_PAUSE_S = 1.0
 _AGAIN = frozenset({"unknown_outcome", "unreachable", "lost", "no_coordinator", "no_quorum", "busy"})
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "tiercast apply system.yaml sites/ -m 'two more web servers'",
+        "tiercast apply change.plan --yes --wait all --timeout 5m",
+        "tiercast apply system.yaml --if-revision 41",
+    )
+)
 @click.argument("source", nargs=-1, metavar="FILES..., PLAN or ID")
 @click.option("--draft", default="", metavar="ID", help="Of `tiercast upload`.")
 @preparing.options
@@ -82,7 +88,11 @@ def apply(source: tuple[str, ...], draft: str, **given: Any) -> int:  # noqa: AN
     return change.carry_out(f"{client.CFG}/apply", request, named)
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "tiercast rollback --dry-run", "tiercast rollback --to 41 -m 'the new one is slow'"
+    )
+)
 @click.option(
     "--to",
     type=click.IntRange(min=1),

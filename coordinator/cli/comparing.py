@@ -23,7 +23,11 @@ from coordinator.cli import (
 ACTIVE = "active"
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "tiercast diff 41 42", "tiercast diff system.yaml", "tiercast diff 41 system.yaml"
+    )
+)
 @click.argument("words", nargs=-1, metavar="[A] [B or FILES]", shell_complete=completing.revisions)
 @click.option("--full", is_flag=True, help="Name everything, not only the first of many.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where something differs.")

@@ -18,7 +18,9 @@ FIRST_NAME = "admin"
 HIDDEN = "token"
 
 
-@click.command()
+@click.command(
+    epilog=options.examples("tiercast login ada", "tiercast login bea@branch --server https://10.1.0.11:8443")
+)
 @click.argument("name", required=False, metavar="[NAME[@DOMAIN]]")
 @click.option("--ttl", type=options.Duration(), default="12h", show_default=True, help="How long it lasts.")
 @passwords.from_stdin

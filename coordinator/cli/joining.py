@@ -19,7 +19,11 @@ def token() -> None:
     """Join lines: by one a new machine becomes a server, once."""
 
 
-@token.command()
+@token.command(
+    epilog=options.examples(
+        "tiercast token create --server n1", "tiercast token create --ttl 10m --at 10.2.0.21:7402"
+    )
+)
 @click.option("--server", "name", default="", metavar="NAME", help="Bind it to this name; without, it waits for `server accept`.")  # fmt: skip
 @click.option("--ttl", type=options.Duration(), default="1h", show_default=True, help="How long it may be used.")  # fmt: skip
 @click.option(

@@ -34,7 +34,11 @@ SITE = click.option(
 NOT_CONVERGED = click.option("--not-converged", is_flag=True, help="Only servers that are not there yet.")
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "tiercast status -w", "tiercast status --site north -o tree", "tiercast status r42-9f1c2e --exit-code"
+    )
+)
 @click.argument("rollout", required=False, metavar="[ROLLOUT]")
 @SITE
 @NOT_CONVERGED

@@ -89,6 +89,11 @@ class Place(click.ParamType[str]):
         return str(value)
 
 
+def examples(*lines: str) -> str:
+    """What stands below the options of a command's help, each line as it is."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask; needed where there is no terminal.")
 message = click.option("-m", "--message", default="", help="Why; stands in the history.")
 dry_run = click.option("--dry-run", is_flag=True, help="Judge and show the plan, change nothing.")

@@ -22,7 +22,13 @@ from coordinator.cli import (
 from coordinator.config import model, reading, rendering, transition
 
 
-@click.command()
+@click.command(
+    epilog=options.examples(
+        "tiercast plan system.yaml --out change.plan",
+        "tiercast plan d-7f3a --full",
+        "tiercast plan new.yaml --offline old.yaml",
+    )
+)
 @click.argument("source", nargs=-1, metavar="FILES... or ID")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 2 where there is something to do.")
 @click.option(

@@ -70,7 +70,7 @@ def _revision_row(one: answers.RevisionView, *, wide: bool) -> tuple[str, ...]:
     return (str(one.version), one.state, one.outcome, issued, one.author, *more, one.message)
 
 
-@click.command()
+@click.command(epilog=options.examples("tiercast show active --document > system.yaml", "tiercast show 41"))
 @click.argument("revision", metavar="N, DRAFT or active", shell_complete=completing.revisions)
 @click.option("--document", is_flag=True, help="The document as it was uploaded, comments kept.")
 @options.system

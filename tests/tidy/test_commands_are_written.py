@@ -95,7 +95,7 @@ def told_of_themselves() -> str:
 
 def pages() -> list[pathlib.Path]:
     found = [path for path in tree.text_files() if path.suffix == ".md"]
-    return [path for path in found if not HISTORY & set(path.relative_to(tree.ROOT).parts) and path != PAGE]
+    return [path for path in found if not HISTORY & set(path.relative_to(tree.ROOT).parts)]
 
 
 def called(page: pathlib.Path) -> Iterator[str]:
