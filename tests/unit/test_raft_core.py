@@ -222,6 +222,8 @@ def test_a_leader_that_goes_has_the_one_stand_that_holds_most() -> None:
     assert sent(chief.handle(messages.Resign(), 9.2)) == [(THREE, messages.Succeed(chief.term))]
     assert chief.lead is not None, "it goes on until another has won"
     assert member(1).handle(messages.Resign(), 9.2) == ()
+    assert chief.handle(messages.Resign(TWO), 9.2) == (), "it lacks an entry, and would not be elected"
+    assert sent(chief.handle(messages.Resign(THREE), 9.2)) == [(THREE, messages.Succeed(chief.term))]
 
 
 def test_whoever_is_bidden_stands_at_once_and_is_heard_though_there_is_a_leader() -> None:

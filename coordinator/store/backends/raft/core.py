@@ -298,8 +298,8 @@ class Core:
             return []
         return self.lead.installed(sender, answer, now)
 
-    def _resign(self, _given: messages.Resign, _now: float) -> list[messages.Output]:
-        heir = None if self.lead is None else self.lead.heir()
+    def _resign(self, given: messages.Resign, _now: float) -> list[messages.Output]:
+        heir = None if self.lead is None else self.lead.heir(given.to)
         return [] if heir is None else [messages.Send(heir, messages.Succeed(self.term))]
 
     def _advance(self, lead: leading.Leading) -> list[messages.Output]:

@@ -77,10 +77,12 @@ class Leading:
         """Whether a majority, this member included, was heard since."""
         return 1 + sum(p.heard >= since for p in self.others.values()) >= self._majority
 
-    def heir(self) -> str | None:
-        """Who holds most of those that follow closely; None if nobody does."""
-        close = [(p.match, m) for m, p in self.others.items() if p.mode is Mode.STREAM]
-        return max(close)[1] if close else None
+    def heir(self, wanted: str | None) -> str | None:
+        """Who holds most of those that follow closely; the wanted one only if it holds everything. None if nobody does."""
+        close = {m: p.match for m, p in self.others.items() if p.mode is Mode.STREAM}
+        if wanted is not None:
+            return wanted if close.get(wanted) == self._log.last.index else None
+        return max(close, key=lambda m: (close[m], m)) if close else None
 
     def wanted(self, since: float, index: int) -> int:
         """Up to where entries may go, `index` at most: whoever is getting a snapshot now needs those behind it."""

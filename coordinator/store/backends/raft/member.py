@@ -170,6 +170,10 @@ class Member:
         self.machine.levels.understands(other, level)
         self._consider_level()
 
+    def hand_to(self, other: str) -> None:
+        """Let that member lead, if it can at once."""
+        self.give(messages.Resign(other))
+
     async def resign(self) -> None:
         """If it leads, let another lead, so that going costs no election time-out; after RESIGN_S go anyway."""
         if self.core.lead is None or self.alone or self._closing:

@@ -162,7 +162,9 @@ class Reconnected(msgspec.Struct, frozen=True):
 
 
 class Resign(msgspec.Struct, frozen=True):
-    """The own member is about to go: if it leads, let another lead."""
+    """If the own member leads, let another lead: `to`, if it holds everything now, or whoever holds most."""
+
+    to: str | None = None
 
 
 Input = Tick | Received | Propose | Read | Persisted | Snapshotted | Replaced | Reconnected | Resign
