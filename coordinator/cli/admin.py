@@ -12,6 +12,7 @@ PEOPLE = f"{client.ADMIN}/people"
 TOKENS = f"{client.ADMIN}/access/tokens"
 ROLES = ("viewer", "operator", "administrator")
 _DOMAIN = click.option("--domain", default="", metavar="NAME", help="Of this domain [default: your own].")
+_DONE = ("table", "json", "yaml")
 _FORMS = ("table", "wide", "json", "yaml", "name")
 
 
@@ -30,13 +31,17 @@ def admin() -> None:
 @click.option("--note", default="", help="A line for those who read the list.")
 @passwords.from_stdin
 @options.system
-def add(name: str, domain: str, role: str, note: str, *, no_password: bool, from_stdin: bool) -> int:
+@printing.output(*_DONE)
+def add(  # noqa: PLR0913 one parameter per option
+    *, name: str, domain: str, role: str, note: str, no_password: bool, from_stdin: bool, form: str
+) -> int:
     """Add a person (who gets a password) or a program (which gets tokens)."""
     shown = session.current()
     asked = shown.client()
     password = "" if no_password else passwords.chosen(shown, from_stdin=from_stdin, whose=name)
     body = {"name": name, "domain": domain, "role": role, "password": password, "note": note}
-    return _told(shown, asked, client.post(PEOPLE, msgspec.json.encode(body), shown.random.token(16)))
+    ask = client.post(PEOPLE, msgspec.json.encode(body), shown.random.token(16))
+    return done(shown, asked.call(ask), form)
 
 
 @admin.command("list")
@@ -72,7 +77,8 @@ def _person(one: answers_people.Person, *, wide: bool) -> tuple[str, ...]:
 @_DOMAIN
 @options.yes
 @options.system
-def remove(name: str, domain: str, *, yes: bool) -> int:
+@printing.output(*_DONE)
+def remove(name: str, domain: str, form: str, *, yes: bool) -> int:
     """Remove somebody, with all their tokens, at once."""
     shown = session.current()
     asked = shown.client()
@@ -80,7 +86,7 @@ def remove(name: str, domain: str, *, yes: bool) -> int:
         shown.tell("nothing was changed")
         return exits.Exit.OK
     path = _of(asked, name, domain)
-    return _told(shown, asked, client.Ask(method="DELETE", path=path, headers=_key(shown)))
+    return done(shown, asked.call(client.Ask(method="DELETE", path=path, headers=_key(shown))), form)
 
 
 @admin.command()
@@ -88,12 +94,14 @@ def remove(name: str, domain: str, *, yes: bool) -> int:
 @click.argument("role", type=click.Choice(ROLES))
 @_DOMAIN
 @options.system
-def role(name: str, role: str, domain: str) -> int:
+@printing.output(*_DONE)
+def role(name: str, role: str, domain: str, form: str) -> int:
     """What somebody may do from now on, whatever token they show."""
     shown = session.current()
     asked = shown.client()
     body = msgspec.json.encode({"role": role})
-    return _told(shown, asked, client.post(f"{_of(asked, name, domain)}/role", body, shown.random.token(16)))
+    ask = client.post(f"{_of(asked, name, domain)}/role", body, shown.random.token(16))
+    return done(shown, asked.call(ask), form)
 
 
 @admin.command()
@@ -101,7 +109,8 @@ def role(name: str, role: str, domain: str) -> int:
 @_DOMAIN
 @passwords.from_stdin
 @options.system
-def passwd(name: str | None, domain: str, *, from_stdin: bool) -> int:
+@printing.output(*_DONE)
+def passwd(name: str | None, domain: str, form: str, *, from_stdin: bool) -> int:
     """Set your own password, or, as an administrator, that of NAME; their other logins end.
 
     With --password-stdin your own needs two lines: the present one, then the new one.
@@ -115,7 +124,7 @@ def passwd(name: str | None, domain: str, *, from_stdin: bool) -> int:
     new = passwords.chosen(shown, from_stdin=from_stdin, whose=whose)
     body = msgspec.json.encode({"password": new, "present": present})
     path = f"{_of(asked, whose, domain or who.domain)}/password"
-    return _told(shown, asked, client.post(path, body, shown.random.token(16)))
+    return done(shown, asked.call(client.post(path, body, shown.random.token(16))), form)
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------------
@@ -126,7 +135,12 @@ def token() -> None:
     """API tokens of people and programs (join lines of servers: `tiercast token`)."""
 
 
-@token.command()
+@token.command(
+    epilog=options.examples(
+        "tiercast admin token create ci --ttl 30d --scope cfg:r --scope kv:/kv/app/:rw",
+        "tiercast admin token create ci --role viewer -o name",
+    )
+)
 @click.argument("name", required=False)
 @_DOMAIN
 @click.option(
@@ -137,7 +151,7 @@ def token() -> None:
 )
 @click.option(
     "--scope", "scopes", multiple=True, metavar="SCOPE",
-    help="Only for this: cfg, cfg:r, kv:/app/:rw, join, audit, ...; may be said several times.",
+    help="Only for this: cfg, cfg:r, kv:/app/:rw, people:operator, audit, ...; may be said several times.",
 )  # fmt: skip
 @click.option("--note", default="", help="A line for those who read the list.")
 @options.system
@@ -206,18 +220,24 @@ def _token(one: answers_people.Token, *, wide: bool) -> tuple[str, ...]:
 @token.command()
 @click.argument("token_id", metavar="ID")
 @options.system
-def revoke(token_id: str) -> int:
+@printing.output(*_DONE)
+def revoke(token_id: str, form: str) -> int:
     """End a token at once."""
     shown = session.current()
     path = f"{TOKENS}/{urllib.parse.quote(token_id, safe='')}"
-    return _told(shown, shown.client(), client.Ask(method="DELETE", path=path, headers=_key(shown)))
+    ask = client.Ask(method="DELETE", path=path, headers=_key(shown))
+    return done(shown, shown.client().call(ask), form)
 
 
 # --- common -----------------------------------------------------------------------------------------------------------
 
 
-def _told(shown: session.Session, asked: client.Client, ask: client.Ask) -> int:
-    shown.tell(asked.call(ask).as_(answers_people.Done).detail)
+def done(shown: session.Session, answer: client.Answer, form: str) -> int:
+    """What was done is talk; data only where it is asked for."""
+    structured = printing.structured(form, answer.body)
+    if structured is not None:
+        shown.say(structured)
+    shown.tell(answer.as_(answers_people.Done).detail)
     return exits.Exit.OK
 
 

@@ -8,7 +8,17 @@ import click
 import msgspec
 
 from coordinator import errors
-from coordinator.cli import answers, answers_people, client, completing, exits, options, printing, session
+from coordinator.cli import (
+    admin,
+    answers,
+    answers_people,
+    client,
+    completing,
+    exits,
+    options,
+    printing,
+    session,
+)
 from coordinator.host import grouping, settings
 
 DOMAINS = f"{client.ADMIN}/domains"
@@ -77,7 +87,7 @@ def _row(one: answers_people.Domain) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-@domains.command()
+@domains.command(epilog=options.examples("tiercast domains attach users --role ldap1 --domain branch"))
 @click.argument("name")
 @click.option(
     "--role",
@@ -88,28 +98,28 @@ def _row(one: answers_people.Domain) -> tuple[str, ...]:
 @_DOMAIN
 @click.option("--note", default="", help="A line for those who read the list.")
 @options.system
-def attach(name: str, role: str, domain: str, note: str) -> int:
+@printing.output("table", "json", "yaml")
+def attach(name: str, role: str, domain: str, note: str, form: str) -> int:
     """Say that NAME, something of a domain, lives in a role: the role stays where it is until you say otherwise (D7)."""
     shown = session.current()
     asked = shown.client()
     body = msgspec.json.encode({"name": name, "role": role, "note": note})
     ask = client.post(f"{_of(asked, domain)}/entities", body, shown.random.token(16))
-    shown.tell(asked.call(ask).as_(answers_people.Done).detail)
-    return exits.Exit.OK
+    return admin.done(shown, asked.call(ask), form)
 
 
 @domains.command()
 @click.argument("name")
 @_DOMAIN
 @options.system
-def detach(name: str, domain: str) -> int:
+@printing.output("table", "json", "yaml")
+def detach(name: str, domain: str, form: str) -> int:
     """Say that NAME lives in no role any more."""
     shown = session.current()
     asked = shown.client()
     path = f"{_of(asked, domain)}/entities/{urllib.parse.quote(name, safe='')}"
     ask = client.Ask(method="DELETE", path=path, headers={"Idempotency-Key": shown.random.token(16)})
-    shown.tell(asked.call(ask).as_(answers_people.Done).detail)
-    return exits.Exit.OK
+    return admin.done(shown, asked.call(ask), form)
 
 
 @domains.command()

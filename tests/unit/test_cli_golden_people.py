@@ -144,6 +144,25 @@ def driven(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> terminal.
     return terminal.Terminal(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("admin", "add", "ci", "--no-password"),
+        ("admin", "remove", "ci", "--yes"),
+        ("admin", "role", "ci", "operator"),
+        ("admin", "passwd", "ci", "--password-stdin"),
+        ("admin", "token", "revoke", "000000000002"),
+        ("domains", "attach", "users", "--role", "ldap1"),
+        ("domains", "detach", "users"),
+    ],
+)
+def test_every_change_has_an_answer_for_programs(words: tuple[str, ...], driven: terminal.Terminal) -> None:
+    known(driven)
+    done = driven.run(*words, "-o", "json", stdin=f"{WORDS}\n".encode())
+    assert (done.exit, sorted(done.json())) == (0, ["detail", "unchanged"])
+    assert done.talk == f"{done.json()['detail']}\n"
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_command_prints_what_it_always_printed(name: str, driven: terminal.Terminal) -> None:
     words, typed, prepare = CASES[name]
