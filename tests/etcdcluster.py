@@ -16,11 +16,11 @@ from typing import Self
 import msgspec
 import trustme
 
+from bench import ports
 from coordinator import names
 from coordinator.host import clock
 from coordinator.store.backends.etcd import access
 from coordinator.store.backends.etcd import store as etcd
-from tests import ports
 
 HOST = "127.0.0.1"
 START_S = 90.0

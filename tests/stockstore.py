@@ -15,10 +15,11 @@ import pysyncobj
 import pysyncobj.node
 import pysyncobj.transport
 
+from bench import ports
 from coordinator import effects, errors
 from coordinator.store import commands, image, leases, mvcc, port, watch
 from coordinator.store.backends import replica
-from tests import ports, storegroup, storewriter
+from tests import storegroup, storewriter
 
 TICK_S: Final = 0.002
 LEADER: Final = 2  # of getStatus()["state"]

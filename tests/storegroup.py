@@ -10,11 +10,12 @@ import trustme
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from bench import ports
 from coordinator import errors, names
 from coordinator.store import commands
 from coordinator.store.backends import raft
 from coordinator.store.backends.raft import transport
-from tests import ports, storedisk, storewriter
+from tests import storedisk, storewriter
 
 CLUSTER = names.ClusterId("c1")
 MEMBERS = ("m1", "m2", "m3")

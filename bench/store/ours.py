@@ -3,12 +3,12 @@
 import asyncio
 import pathlib
 import random
-import socket
 import sys
 import time
 
 import msgspec
 
+from bench import ports
 from bench.store import counting
 from coordinator import names
 from coordinator.store import commands
@@ -118,5 +118,4 @@ async def opened(base: pathlib.Path, name: str) -> raft.RaftStore:
 
 
 def free_port() -> int:
-    with socket.create_server((HOST, 0)) as made:
-        return int(made.getsockname()[1])
+    return ports.free(HOST)

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench import ports
 from coordinator import names
 from coordinator.api.etcd import listener, refusals, spans
 from coordinator.domains import people
@@ -24,7 +25,7 @@ from coordinator.host import clock
 from coordinator.store import commands
 from coordinator.tiers import desk, keys, mic, permissions, requests, revoking
 from coordinator.trust import authority, certificates, tokens
-from tests import micworld, ports
+from tests import micworld
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.etcd]
 WAIT_S = 60.0

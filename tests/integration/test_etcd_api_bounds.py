@@ -8,12 +8,12 @@ import anyio.to_thread
 import msgspec
 import pytest
 
+from bench import ports
 from coordinator import limits, names
 from coordinator.api.etcd import listener, service, watches
 from coordinator.domains import people, scopes
 from coordinator.store import commands, port
 from coordinator.trust import authority, certificates, tokens
-from tests import ports
 from tests.integration import test_etcd_api as shops
 
 pytestmark = [pytest.mark.anyio, pytest.mark.integration, pytest.mark.etcd]

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from aiohttp import web
 
+from bench import ports
 from coordinator import errors
 from coordinator.store.backends.etcd import access, gateway, messages
-from tests import etcdcluster, pace, ports
+from tests import etcdcluster, pace
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
 

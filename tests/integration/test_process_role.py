@@ -11,10 +11,10 @@ from typing import Any
 import anyio
 import pytest
 
+from bench import ports
 from coordinator import names, role
 from nodeagent.roles import greeter_params
 from nodeagent.supervision import leftovers
-from tests import ports
 from tests.integration import nodes, processes
 
 pytestmark = pytest.mark.integration

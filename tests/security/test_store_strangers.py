@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from bench import ports
 from coordinator import names
 from coordinator.host import clock
 from coordinator.store.backends.raft import messages, transport
 from coordinator.trust import authority, tls
-from tests import ports
 from tests.security import cluster
 
 ADDRESS = "127.0.88.3"

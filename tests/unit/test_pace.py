@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from tests import pace, ports
+from bench import ports
+from tests import pace
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
-"""Ports of this machine that nobody else takes between the moment a test learns of one and the moment something listens there.
+"""Ports of this machine that nobody else takes between the moment one learns of them and the moment something listens there.
 
 Law: never one that the kernel gives to whoever binds port 0 or dials out (from 16000 on at the least), never the same one
-twice, and two test processes begin at different ones.
+twice, and two processes begin at different ones.
 """
 
 import itertools
