@@ -33,11 +33,17 @@ FREE = (
     "test_api_",
     "test_cli_",
     "test_etcd_api",
+    "test_etcd_faults",
     "test_etcd_gateway",
+    "test_etcd_nemesis",
+    "test_hop_link",
+    "test_launcher",
     "test_local_watch",
     "test_process_role",
+    "test_store_group",
+    "test_store_nemesis",
 )
-"""Of its files those that take whatever port is free, and so may run beside the others."""
+"""Of its files those that take whatever port is free, or an address that no other has, and so may run beside the others."""
 IN_CI = bool(os.environ.get("CI"))
 CI_SEED = 1
 
