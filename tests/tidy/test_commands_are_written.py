@@ -70,7 +70,7 @@ def entry(words: tuple[str, ...], command: click.Command) -> str:
         assert record is not None, (path, one.name)
         lines.append(f"- `{record[0]}`: {' '.join(record[1].split()) or 'How to print.'}")
     if command.epilog:
-        lines += ["", "```", *(line for line in command.epilog.splitlines()[2:] if line.strip()), "```"]
+        lines += ["", "```", *(line.strip() for line in command.epilog.splitlines()[2:]), "```"]
     return "\n".join(lines).rstrip() + "\n"
 
 
