@@ -36,12 +36,22 @@ async def measure(watchers: int, changes: int) -> list[measures.Measure]:
         )
         try:
             async with asyncio.timeout(TOLD_S):
-                while not pathlib.Path(path).exists():  # noqa: ASYNC110, ASYNC240 its file says that it is there
+                while not await _listens(path):
                     await asyncio.sleep(0.01)
             return await _measured(served, path, watchers, changes)
         finally:
             served.kill()
             await served.wait()
+
+
+async def _listens(path: str) -> bool:
+    """Its file is there before it listens."""
+    try:
+        _reader, writer = await asyncio.open_unix_connection(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    writer.close()
+    return True
 
 
 async def _measured(
