@@ -2,6 +2,7 @@
 # Everything that stands in a folder of results, in one run of under twelve minutes on two cores, unattended.
 #   bench/results/measure.sh two-cores          from the checkout; the machine should have nothing else to do
 #   bench/results/measure.sh /tmp/try quick     the same with tiny sizes: whether it runs, its figures mean nothing
+#   MINUTES=60 bench/results/measure.sh ...     for a slower machine: what does not end in time is left out
 # What cannot run here leaves a log that says why, and the others run all the same. What is late is left out, by name.
 set -u -o pipefail
 folder=${1:?which folder, as in: $0 two-cores}
@@ -10,17 +11,18 @@ case $folder in /*) into=$folder ;; *) into=bench/results/$folder ;; esac
 mkdir -p "$into" || exit 1
 bench=(.venv/bin/tiercast bench)
 [ -x "${bench[0]}" ] || { echo "no ${bench[0]}: \`make test\` or \`make demo\` makes it" >&2; exit 1; }
-ENDS=630 LONGEST=240  # seconds: nothing begins after the first, nothing lasts longer than the second
+last=$((${MINUTES:-12} * 60 - 10)) longest=240  # seconds: by the first all has ended, nothing lasts longer than the second
 failed=0
 
 run() {  # NAME COMMAND...: the data of a bench into a file of its own; one that did not end well leaves the older file
   local name=$1 began=$SECONDS; shift
   rm -f "$into/$name.log" "$into/$name.partial"
-  if [ $SECONDS -gt $ENDS ]; then
+  local room=$((last - SECONDS))
+  if [ $room -lt 45 ]; then
     echo "== $name: left out after $SECONDS s"; failed=$((failed + 1)); return
   fi
   echo "== $name: bench $*"
-  if timeout $LONGEST "${bench[@]}" "$@" -o json > "$into/$name.partial" 2> "$into/$name.log" < /dev/null; then
+  if timeout $((room < longest ? room : longest)) "${bench[@]}" "$@" -o json > "$into/$name.partial" 2> "$into/$name.log" < /dev/null; then
     mv "$into/$name.partial" "$into/$name.jsonl"; rm -f "$into/$name.log"
     echo "   $((SECONDS - began)) s"
   else
