@@ -22,7 +22,7 @@ from coordinator.tiers import (
 
 DRAFTS_KEPT = 50
 DRAFT_BYTES = 2
-PAGE = 200
+PAGE = 500  # what the API and the command line allow as well
 
 
 async def upload(at: desk.Desk, caller: desk.Caller, asked: requests.Upload) -> requests.Uploaded:
