@@ -41,7 +41,9 @@ def begin_from(
     Every member of the new group must be begun from the same snapshot. Raises InUseError, DamagedError.
     """
     if directory.names():
-        raise errors.InUseError("the directory is not empty")
+        raise errors.InUseError(
+            "there is a store in this directory, or a part of one", hint="move the directory aside first"
+        )
     end = loaded.header.end
     header = snapshot.Header(snapshot.FORMAT, identity.cluster, end, identity.members)
     state = msgspec.structs.replace(loaded.state, sealed=())
