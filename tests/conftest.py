@@ -1,13 +1,12 @@
 """What every suite shares: its order, its time-out, the table of seconds, and how chance is kept repeatable.
 
-Law: in CI nothing is left out (a skipped test is a failure) and nothing is random (Hypothesis derives its examples
-from the test itself). Warnings are errors everywhere (pyproject.toml).
+Law: in CI nothing is left out (a skipped test is a failure), and nothing is random unless a seed is asked for (Hypothesis
+derives its examples from the test itself). Warnings are errors everywhere (pyproject.toml).
 """
 
 import collections
 import os
 import pathlib
-import secrets
 import shutil
 import signal
 from collections.abc import Generator
@@ -45,20 +44,20 @@ FREE = (
 )
 """Of its files those that take whatever port is free, or an address that no other has, and so may run beside the others."""
 IN_CI = bool(os.environ.get("CI"))
-CI_SEED = 1
+SEED = 1
 
 # No deadline and no slowness check: both measure the machine, and two shared cores are noisy.
 hypothesis.settings.register_profile(
-    "ci",
+    "same",
     derandomize=True,
     max_examples=100,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
-    "here", hypothesis.settings.get_profile("ci"), derandomize=False, print_blob=True
+    "other", hypothesis.settings.get_profile("same"), derandomize=False, print_blob=True
 )
-hypothesis.settings.load_profile("ci" if IN_CI else "here")
+hypothesis.settings.load_profile("same")
 
 
 def suite_of(nodeid: str) -> str:
@@ -98,7 +97,8 @@ class SuiteTable:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", type=int, help="of the `seed` fixture; printed at the start of every run")
+    told = "of the `seed` fixture, printed at the start of every run; another than usual: other examples, too"
+    parser.addoption("--seed", type=int, default=SEED, help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -108,8 +108,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(
             signal.SIGINT, signal.default_int_handler
         )  # and whatever a test starts would inherit it
-    if config.option.seed is None:
-        config.option.seed = CI_SEED if IN_CI else secrets.randbelow(2**32)
+    if config.option.seed != SEED:
+        hypothesis.settings.load_profile("other")
     config.pluginmanager.register(SuiteTable())
 
 

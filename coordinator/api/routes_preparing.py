@@ -37,7 +37,10 @@ ROUTES = (
         permission=routing.Permission.ADMINISTRATOR,
         summary="Nothing is prepared any more.",
         body=routing.Body.SMALL,
-        codes=("not_found", "conflict", "reused_key", "unknown_outcome", "no_space"),
+        codes=(
+            *("too_large", "media_type", "slow"),
+            *("not_found", "conflict", "reused_key", "unknown_outcome", "no_space"),
+        ),
         mutates=True,
     ),
     routing.Route(

@@ -33,6 +33,12 @@ def test_whatever_changes_something_is_a_post_or_a_delete_and_says_that_its_outc
             assert "unknown_outcome" in route.codes
 
 
+def test_whatever_takes_a_body_says_what_may_be_wrong_with_one() -> None:
+    for route in routes.ROUTES:
+        if route.body is not routing.Body.NONE:
+            assert {"too_large", "media_type", "slow"} <= set(route.codes), route.path
+
+
 def test_every_code_of_the_error_tree_has_a_status() -> None:
     ours = ("coordinator.errors", "coordinator.api.")
     kinds = [kind for kind in subclasses(errors.TiercastError) if kind.__module__.startswith(ours)]
