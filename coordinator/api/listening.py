@@ -34,13 +34,13 @@ _LOG = logs.Log("http")
 class Guest(asyncio.Protocol):
     """One connection, from before its handshake on; what it says goes to the library's own protocol."""
 
-    def __init__(self, inner: web.RequestHandler, source: str) -> None:
+    def __init__(self, inner: web.RequestHandler, connected: socket.socket, source: str) -> None:
         self.inner = inner
+        self._connected = connected
         self.source = source
         self.ticket = 0
         self.begun = False
         """It has asked something."""
-        self.task: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._reads: asyncio.TimerHandle | None = None
@@ -53,8 +53,8 @@ class Guest(asyncio.Protocol):
     def give_way(self) -> None:
         if self._transport is not None:
             self._transport.abort()
-        elif self.task is not None:
-            self.task.cancel()
+        else:
+            crowd.hang_up(self._connected)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = typing.cast("asyncio.Transport", transport)
@@ -198,9 +198,9 @@ class _Listening:
     def close(self) -> None:
         """No more are let in; those who are shaking hands are not waited for."""
         self._accepts.cancel()
-        for task, guest in self._tasks.items():
+        for guest in self._tasks.values():
             if not guest.connected:
-                task.cancel()
+                guest.give_way()
         self._listener.close()
 
     async def _accept(self) -> None:
@@ -213,13 +213,13 @@ class _Listening:
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
             connected.setblocking(False)
-            guest = Guest(server(), crowd.of_one(str(address[0])))
+            guest = Guest(server(), connected, crowd.of_one(str(address[0])))
             if not self._guests.enter(guest):
                 connected.close()
                 continue
-            guest.task = self._loop.create_task(self._attend(connected, guest))
-            self._tasks[guest.task] = guest
-            guest.task.add_done_callback(functools.partial(self._ended, connected, guest))
+            task = self._loop.create_task(self._attend(connected, guest))
+            self._tasks[task] = guest
+            task.add_done_callback(functools.partial(self._ended, connected, guest))
 
     def _ended(self, connected: socket.socket, guest: Guest, task: asyncio.Task[None]) -> None:
         connected.close()

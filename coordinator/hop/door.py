@@ -82,9 +82,7 @@ class Door:
         if not self._sources.admits(source):
             self._turned_away(source)
             return
-        task = asyncio.current_task()
-        assert task is not None
-        ticket = self._quiet.enter(crowd.of_one(source), task.cancel)
+        ticket = self._quiet.enter(crowd.of_one(source), lambda: crowd.hang_up(connected))
         try:
             await self._talk(connected, source, (ticket, until))
         except (OSError, EOFError, errors.ProtocolError) as wrong:

@@ -38,17 +38,17 @@ class Strangers(Protocol):
 class _Guest:
     """One connection that has come in."""
 
-    def __init__(self) -> None:
+    def __init__(self, connected: socket.socket) -> None:
         self.ticket = 0
-        self.task: asyncio.Task[None] | None = None
         self.link: link.Link | None = None
+        self._connected = connected
 
     def give_way(self) -> None:
         """To somebody who crowds less."""
         if self.link is not None:
             self.link.drop("crowded out")
-        elif self.task is not None:
-            self.task.cancel()
+        else:
+            crowd.hang_up(self._connected)
 
 
 class Server:
@@ -143,16 +143,15 @@ class Server:
             return
         self._full = False
         connected.setblocking(False)
-        guest = _Guest()
+        guest = _Guest(connected)
         before = self._unknown.pushed_out
         guest.ticket = self._unknown.enter(crowd.of_one(source), guest.give_way)
         self._say_crowded(source, crowded=self._unknown.pushed_out > before)
-        guest.task = self._loop.create_task(self._attend(connected, guest))
-        self._attended.add(guest.task)
-        guest.task.add_done_callback(functools.partial(self._left, guest.ticket, connected))
+        task = self._loop.create_task(self._attend(connected, guest))
+        self._attended.add(task)
+        task.add_done_callback(functools.partial(self._left, guest.ticket))
 
-    def _left(self, ticket: int, connected: socket.socket, task: asyncio.Task[None]) -> None:
-        connected.close()  # of one that gave way before its turn came
+    def _left(self, ticket: int, task: asyncio.Task[None]) -> None:
         self._unknown.leave(ticket)
         self._attended.discard(task)
 
@@ -210,7 +209,10 @@ class Server:
                 await come.wait()
         finally:
             self._loop.remove_reader(connected.fileno())
-        return connected.recv(1, socket.MSG_PEEK) != TLS_HANDSHAKE
+        first = connected.recv(1, socket.MSG_PEEK)
+        if not first:
+            raise ConnectionAbortedError("closed before its first byte")
+        return first != TLS_HANDSHAKE
 
     async def _greet(self, connected: socket.socket, until: float) -> link.Link:
         """A link whose handshake is done. The link is made here, for uvloop hands back a protocol of its own."""

@@ -1,11 +1,13 @@
-"""Connections of whoever has not shown yet who it is: a bounded room, from which the pushiest source has to give way. Pure.
+"""Connections of whoever has not shown yet who it is: a bounded room, from which the pushiest source has to give way. It knows no sockets, but for how to end one.
 
 To turn the next one away while the room is full would let one stranger keep everybody out, by never finishing. Law: of at
 most `room` each is from one source; where one more comes, the oldest of the source that holds most goes, so a source that
 holds fewer than the others is never sent away for them.
 """
 
+import contextlib
 import ipaddress
+import socket
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -54,6 +56,15 @@ class Crowd:
         self.pushed_out += 1
         give_way()
         return True
+
+
+def hang_up(connected: socket.socket) -> None:
+    """End it from outside, whatever is being done with it: whoever attends to it finds its end, as if the peer had gone.
+
+    To cancel a handshake instead would, in its first moment, leave a transport behind that nobody closes.
+    """
+    with contextlib.suppress(OSError):  # it has ended by itself
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def of_one(address: str) -> str:

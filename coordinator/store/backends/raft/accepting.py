@@ -37,15 +37,15 @@ class Accepting:
         self._make = make
         self._crowd = crowd.Crowd(ROOM)
         self._loop = asyncio.get_running_loop()
-        self._greeted: set[asyncio.Task[None]] = set()
+        self._greeted: dict[asyncio.Task[None], socket.socket] = {}
         self._accepts = self._loop.create_task(self._accept())
 
     async def close(self) -> None:
         """No more come in, and what has not come in yet does not."""
-        tasks = (self._accepts, *self._greeted)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._accepts.cancel()
+        for connected in self._greeted.values():
+            crowd.hang_up(connected)
+        await asyncio.gather(self._accepts, *self._greeted, return_exceptions=True)
         self._listener.close()
 
     async def _accept(self) -> None:
@@ -57,15 +57,14 @@ class Accepting:
                 continue
             connected.setblocking(False)
             task = self._loop.create_task(self._greet(connected))
-            ticket = self._crowd.enter(crowd.of_one(str(address[0])), task.cancel)
-            self._greeted.add(task)
-            task.add_done_callback(functools.partial(self._ended, ticket, connected))
+            give_way = functools.partial(crowd.hang_up, connected)
+            ticket = self._crowd.enter(crowd.of_one(str(address[0])), give_way)
+            self._greeted[task] = connected
+            task.add_done_callback(functools.partial(self._ended, ticket))
 
-    def _ended(self, ticket: int, connected: socket.socket, task: asyncio.Task[None]) -> None:
+    def _ended(self, ticket: int, task: asyncio.Task[None]) -> None:
         self._crowd.leave(ticket)
-        self._greeted.discard(task)
-        if task.cancelled():
-            connected.close()  # perhaps before its turn came
+        del self._greeted[task]
 
     async def _greet(self, connected: socket.socket) -> None:
         try:
