@@ -5,6 +5,7 @@ Law: it wakes a hundred times a second and does nothing else; only who is asked 
 
 import asyncio
 import pathlib
+from collections.abc import Sequence
 
 EVERY_S = 0.01
 _STATUS = pathlib.Path("/proc/self/status")
@@ -23,7 +24,7 @@ class Lag:
         self._loop.call_at(self._due, self._woken)
 
     def _woken(self) -> None:
-        self._late.append(max(0.0, self._loop.time() - self._due))
+        self._late += waits(self._loop.time() - self._due)
         self._next()
 
     def told(self) -> dict[str, float]:
@@ -35,6 +36,12 @@ class Lag:
             "rss_bytes": _bytes("VmRSS"),
             "rss_peak_bytes": _bytes("VmHWM"),
         }
+
+
+def waits(late_s: float) -> Sequence[float]:
+    """Of everything that would have been due until now, had the loop been in time for the first: each waited less."""
+    count = 1 + int(max(0.0, late_s) / EVERY_S)
+    return [max(0.0, late_s - number * EVERY_S) for number in range(count)]
 
 
 def _bytes(name: str) -> int:

@@ -10,7 +10,7 @@ from click import testing
 
 from bench import commands, machine, measures
 from bench import saved as saving
-from bench.propagation import curves, pages, results, slopes, stand
+from bench.propagation import curves, lag, pages, results, slopes, stand
 from coordinator import errors
 
 
@@ -192,3 +192,9 @@ def test_a_page_of_markdown_is_made_of_the_files_alone(tmp_path: pathlib.Path) -
     assert "| ten | rss_bytes | 3.0 MiB | quiet |" in made
     widths = [line.count("|") for line in made if line.startswith("|")]
     assert all(widths)
+
+
+def test_a_loop_that_stands_still_is_late_for_all_that_was_due_meanwhile() -> None:
+    assert lag.waits(-0.001) == [0.0]
+    assert lag.waits(0.004) == [0.004]
+    assert [round(one, 3) for one in lag.waits(0.035)] == [0.035, 0.025, 0.015, 0.005]
