@@ -262,7 +262,7 @@ class Driver:
         problem = ""
         try:
             if self._book is not None:
-                self._book.store(output.objects, output.body, output.keep, output.frame)
+                self._book.store(output.objects, output.body, output.keep, output.frame, output.base)
         except OSError as error:
             if not (output.spare and error.errno in _FULL):
                 raise

@@ -3,7 +3,8 @@
 It keeps bytes and understands none but the number of the target, which it never lets fall. Whoever loads verifies.
 Two files change what counts: `head` holds everything, `newest` lies on the head of its own number and replaces target and
 record, which move with every revision, while the rest (thousands of admissions at an IC) seldom does. A small body stands
-in `newest` too, a large one in a file of its own: a small revision costs one durable write.
+in `newest` too, and so does a large one that came as a small delta; other large ones have files of their own. So a small
+revision, or a small change of a large one, costs one durable write of what is new.
 Law: after a crash at any point `load` gives the objects last stored or those being stored, never fewer than were
 acknowledged and never a mixture: a large body is durable first, then all that changes changes with one file. Whatever
 fails its check is set aside as `.damaged` and reported, never returned; without `newest` no older target takes its place.
@@ -20,6 +21,7 @@ from backports import zstd
 
 from coordinator import effects, errors, limits, names
 from coordinator.host import logs
+from coordinator.propagation import bodies as encodings
 from coordinator.propagation import mirror, objects
 from coordinator.trust import signing
 
@@ -32,6 +34,7 @@ _DAMAGED_SUFFIX = ".damaged"
 _MAGIC = b"TCL1"
 _CRC_BYTES = 4
 _LEVEL = 1  # children wait for this; a better one takes twice as long and saves a hundredth
+_CHAIN = 4  # deltas one upon the other, then a whole body again: how long a start may take, and how much hangs on one file
 _MOVING = frozenset({mirror.TARGET_KEY, mirror.RECORD_KEY})
 _BODY_NAME = re.compile(r"bodies/([0-9a-f]{64})\.zst")
 
@@ -65,6 +68,17 @@ class _Head(msgspec.Struct, frozen=True, array_like=True):
     """Rises with every head; `newest` has that of the head it lies on."""
     small: Mapping[names.Digest, bytes] = {}
     """Those of the bodies that stand here, compressed; none in `head`."""
+    deltas: Mapping[names.Digest, "_Delta"] = {}
+    """Those that stand here as what they differ in from another that is kept; none in `head`."""
+
+
+class _Delta(msgspec.Struct, frozen=True, array_like=True):
+    """A body as `propagation.bodies` encodes it against `base`."""
+
+    base: names.Digest
+    size_bytes: int
+    """Of the body."""
+    data: bytes
 
 
 _EMPTY = _Head(names.NO_VERSION, {}, ())
@@ -108,6 +122,9 @@ class Ledger:
         small = self._head.small.get(digest)
         if small is not None:
             return _decompressed(small)
+        delta = self._head.deltas.get(digest)
+        if delta is not None and digest not in self._files:
+            return self._expanded(digest, delta)
         name = _body_name(digest)
         data = self._disk.read(name)
         if data is None:
@@ -119,44 +136,67 @@ class Ledger:
             return None
         return body
 
+    def _expanded(self, digest: names.Digest, delta: _Delta) -> bytes | None:
+        base = self.body(delta.base)
+        if base is None:
+            return None
+        try:
+            body = encodings.decode(delta.data, base, delta.size_bytes)
+        except errors.ProtocolError:
+            return None
+        return body if hashlib.sha256(body).hexdigest() == digest else None
+
     def store(
         self,
         changed: Mapping[str, bytes],
         body: tuple[names.Digest, bytes] | None = None,
         keep: Collection[names.Digest] = (),
         frame: bytes = b"",
+        base: str = "",
     ) -> None:
-        """Make this durable as one: `changed` replaces objects key by key, `body` is added (as `frame`, if there is one).
+        """Make this durable as one: `changed` replaces objects key by key, `body` is added (as `frame`, if there is one,
+        which is one against `base` where that is given). The caller has checked the digest of `body`.
 
-        Of the bodies the last `BODIES_KEPT_BY_MIRROR` stay, and those in `keep` however old.
+        Of the bodies the last `BODIES_KEPT_BY_MIRROR` stay, those in `keep` however old, and what deltas rest on.
         """
         shelf = [digest for digest in self._shelf() if body is None or digest != body[0]]
-        small = dict(self._head.small)
+        small, deltas = dict(self._head.small), dict(self._head.deltas)
         moving = self._head.number > 0 and _MOVING.issuperset(changed)
         if body is not None:
             digest, data = body
-            assert hashlib.sha256(data).hexdigest() == digest
-            packed = frame or zstd.compress(data, level=_LEVEL)
-            if moving and len(packed) <= self._small_bytes:
-                small[digest] = packed
+            if moving and base and self._bears(base, frame):
+                deltas[digest] = _Delta(names.Digest(base), len(data), frame)
             else:
-                self._write_body(digest, packed)
+                packed = frame if frame and not base else zstd.compress(data, level=_LEVEL)
+                if moving and len(packed) <= self._small_bytes:
+                    small[digest] = packed
+                else:
+                    self._write_body(digest, packed)
             shelf.append(digest)
-        kept = tuple(d for d in shelf if d in keep or d in shelf[-limits.BODIES_KEPT_BY_MIRROR :])
+        kept = _kept(shelf, keep, deltas if moving else {})
         accepted = _accepted(changed, self._head.accepted)
         assert accepted >= self._head.accepted, (
             f"accepted would fall (got {accepted}, have {self._head.accepted})"
         )
-        held = {digest: packed for digest, packed in small.items() if digest in kept}
-        after = _Head(accepted, {**self._head.objects, **changed}, kept, self._head.number, held)
+        small = {digest: packed for digest, packed in small.items() if digest in kept}
+        deltas = {digest: delta for digest, delta in deltas.items() if digest in kept}
+        after = _Head(accepted, {**self._head.objects, **changed}, kept, self._head.number, small, deltas)
         try:
             self._write(after, moving=moving)
         except OSError:
-            if body is not None and body[0] not in small and body[0] not in self._head.bodies:
+            if body is not None and body[0] in self._files and body[0] not in self._head.bodies:
                 self._drop(body[0])  # a full disk gets its space back
             raise
-        for digest in set(shelf).difference(kept, small):
+        for digest in self._files.difference(kept):
             self._drop(digest)
+
+    def _bears(self, base: str, delta: bytes) -> bool:
+        """Whether this may stand as a delta: small, upon a body that is here, and not on too many others."""
+        known, depth = names.Digest(base), 1
+        while (under := self._head.deltas.get(known)) is not None:
+            known, depth = under.base, depth + 1
+        here = known in self._files or known in self._head.small
+        return here and depth <= _CHAIN and len(delta) <= self._small_bytes
 
     def _drop(self, digest: names.Digest) -> None:
         self._disk.remove(_body_name(digest))
@@ -170,7 +210,11 @@ class Ledger:
         else:
             for digest, packed in head.small.items():
                 self._write_body(digest, packed)
-            head = msgspec.structs.replace(head, number=head.number + 1, small={})
+            for digest in head.deltas:
+                body = self.body(digest)
+                if body is not None and digest not in self._files:
+                    self._write_body(digest, zstd.compress(body, level=_LEVEL))
+            head = msgspec.structs.replace(head, number=head.number + 1, small={}, deltas={})
             self._put(HEAD, head)
         self._head = head
 
@@ -194,7 +238,7 @@ class Ledger:
 
     def _shelf(self) -> Sequence[names.Digest]:
         """Digests of the body files, oldest first; those the head does not know (a crash, a lost head) count as old."""
-        there = self._files.union(self._head.small)
+        there = self._files.union(self._head.small, self._head.deltas)
         known = [digest for digest in self._head.bodies if digest in there]
         return [*sorted(there.difference(known)), *known]
 
@@ -218,6 +262,20 @@ class Ledger:
         self._damaged.append(name)
         self._disk.write(name + _DAMAGED_SUFFIX, data)
         self._disk.remove(name)
+
+
+def _kept(
+    shelf: Sequence[names.Digest], keep: Collection[names.Digest], deltas: Mapping[names.Digest, _Delta]
+) -> tuple[names.Digest, ...]:
+    """Of a shelf, the newest last, what stays."""
+    stays = {digest for digest in shelf if digest in keep or digest in shelf[-limits.BODIES_KEPT_BY_MIRROR :]}
+    bearing = [deltas[digest].base for digest in stays if digest in deltas]
+    while bearing:
+        digest = bearing.pop()
+        stays.add(digest)
+        if digest in deltas:
+            bearing.append(deltas[digest].base)
+    return tuple(digest for digest in shelf if digest in stays)
 
 
 def _accepted(changed: Mapping[str, bytes], before: names.Version) -> names.Version:

@@ -191,6 +191,11 @@ class Assembly:
         """The body as one zstd frame, if it came as one; else nothing."""
         return b"" if self.base or len(self.encoding) == self._size else self.encoding
 
+    @property
+    def came(self) -> tuple[names.Digest, str, bytes]:
+        """The body's digest, and as what it came: a frame against the body of that digest, or a whole one, or nothing."""
+        return (self.digest, self.base, self.encoding if self.base else self.frame)
+
     def add(self, chunk: messages.Chunk, base: bytes | None, trail: trails.Trail = ()) -> bytes | None:
         """The body once it is whole and its digest right, else None; `base` are the bytes of `chunk.base`.
 

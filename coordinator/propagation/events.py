@@ -138,6 +138,8 @@ class Store(msgspec.Struct, frozen=True):
     """Bodies that must not be dropped."""
     frame: bytes = b""
     """`body` as one zstd frame, where it came as one: it need not be compressed again."""
+    base: str = ""
+    """Digest of the body against which `frame` is one; empty where it is whole."""
     spare: bool = False
     """Nothing of it is to run yet: where the disk has no room for it, that is an answer."""
 

@@ -40,7 +40,7 @@ Output = events.Send | events.Store | events.Judge | events.Accepted | events.No
 Check = Callable[[bytes], Refusal | None]
 """The tier's own look at a body, with the same limits as at upload; pure."""
 
-_NO_FRAME = (names.Digest(""), b"")
+_NO_FRAME = (names.Digest(""), "", b"")
 _OUTDATED = "target older than accepted"
 AT_ONCE_BYTES = (
     limits.CHUNK_BYTES
@@ -86,7 +86,7 @@ class Intake:
         self._staged: dict[str, tuple[mirror.AnySigned, ...]] = {}
         self._staged_body: tuple[names.Digest, bytes] | None = None
         self._frame = _NO_FRAME
-        """Of the body that came last, where it came as one zstd frame."""
+        """Of the body that came last, as `Assembly.came` tells."""
         self._storing: tuple[mirror.AnySigned, ...] | None = None
         self._ticket = 0
         self._wanted: coming.Wanted | None = None
@@ -258,7 +258,7 @@ class Intake:
             return ()
         if self.relays and not wanted.full:
             self.shelf.learn(assembly, self.content.digest)
-        self._frame = (assembly.digest, assembly.frame)
+        self._frame = assembly.came
         assert wanted.record is not None
         return self._take(wanted, wanted.record, body)
 
@@ -346,7 +346,7 @@ class Intake:
         alone = not batch  # what is to run does not depend on there being room for what is not yet
         if alone:
             body = self._storing_held = self._staged_held
-            self._staged_held, frame = None, self.holding.frame
+            self._staged_held, frame = None, (self.holding.frame[0], "", self.holding.frame[1])
         elif body is not None:
             self.shelf.add(*body)
         keep = self.shelf.digests  # what is here is not stored again, so it stays on the disk too
@@ -357,8 +357,8 @@ class Intake:
             raws[mirror.ledger_key(signed)] = signed.raw
             if isinstance(signed, mirror.SignedTarget) and signed.content.prepared is not None:
                 keep += (signed.content.prepared.digest,)
-        packed = frame[1] if body is not None and body[0] == frame[0] else b""
-        return events.Store(self._ticket, raws, body, keep, packed, spare=alone)
+        _, base, packed = frame if body is not None and body[0] == frame[0] else _NO_FRAME
+        return events.Store(self._ticket, raws, body, keep, packed, base, alone)
 
     def stored(self, ticket: int, problem: str = "") -> tuple[Output, ...]:
         """The ledger has it: from here on it counts. Or it has no room for what is not to run yet, which is a `problem`."""

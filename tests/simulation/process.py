@@ -175,7 +175,7 @@ class Process:
         self._storing = None
         problem = ""
         try:
-            self._book.store(store.objects, store.body, store.keep)
+            self._book.store(store.objects, store.body, store.keep, store.frame, store.base)
         except disk.PowerCutError:
             self.ground.power_cut(self.host)
             return
@@ -207,5 +207,5 @@ class Process:
         self.alive = False
         if self._storing is not None and self._book is not None and self.ground.engine.rng.random() < 0.5:
             store = self._storing
-            self._book.store(store.objects, store.body, store.keep)
+            self._book.store(store.objects, store.body, store.keep, store.frame, store.base)
         self.ground.network.gone(self, silently=silently)

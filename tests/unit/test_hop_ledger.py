@@ -1,6 +1,7 @@
 """The ledger's law on a disk that crashes, and what it does with damage."""
 
 import hashlib
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from coordinator import errors, limits, names
 from coordinator.hop import ledger
-from coordinator.propagation import objects
+from coordinator.propagation import bodies, objects
 from coordinator.trust import signing
 
 SIGNER = signing.Signer(names.ClusterId("c1"), b"\1" * 32)
@@ -130,6 +131,92 @@ def test_after_a_crash_anywhere_it_holds_the_last_or_the_one_being_stored(
         assert again.body(body(revision)[0]) == body(revision)[1]
     store(again, under_way + 1, acknowledged)
     assert len(again.load().bodies) <= limits.BODIES_KEPT_BY_MIRROR + 1
+
+
+def large(number: int) -> bytes:
+    """One after the other mostly the same, and none compresses."""
+    return random.Random(1).randbytes(5000) + b"change %d" % number
+
+
+def digest_of(data: bytes) -> names.Digest:
+    return names.Digest(hashlib.sha256(data).hexdigest())
+
+
+def store_change(book: ledger.Ledger, number: int, *, also: dict[str, bytes] | None = None) -> None:
+    """The next large body, as it comes from a parent that knows the one before."""
+    old, new = large(number - 1), large(number)
+    pointer = objects.Pointer(number, digest_of(new))
+    content = objects.Target(1, number, pointer, None, names.RolloutId("r"), 1)
+    changed = {"target": SIGNER.sign("target", objects.encode(content)), "record": b"r%d" % number}
+    frame, base = (bodies.encode(new, old), digest_of(old)) if number > 1 else (b"", "")
+    book.store({**changed, **(also or {})}, (digest_of(new), new), (digest_of(new),), frame, base)
+
+
+def test_a_small_change_of_a_large_body_writes_one_small_file() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk, small_bytes=2000)
+    book.store({"trust": b"t"})
+    store_change(book, 1)
+    before = disk.changes
+    store_change(book, 2)
+    assert disk.changes == before + 1
+    assert len(disk.files["newest"]) < 1000
+    again = ledger.Ledger(disk, small_bytes=2000)
+    assert again.body(digest_of(large(2))) == large(2)
+    assert again.body(digest_of(large(1))) == large(1)
+
+
+def test_a_long_chain_of_changes_rests_on_few_files_and_not_on_an_old_one() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk, small_bytes=2000)
+    book.store({"trust": b"t"})
+    for number in range(1, 30):
+        store_change(book, number)
+        again = ledger.Ledger(disk, small_bytes=2000)
+        assert again.body(digest_of(large(number))) == large(number)
+        assert len([name for name in disk.files if name.startswith("bodies/")]) <= 2
+        assert len(again.load().bodies) <= 10
+
+
+def test_a_delta_upon_a_damaged_body_is_lost_with_it_and_both_are_reported() -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk, small_bytes=2000)
+    book.store({"trust": b"t"})
+    store_change(book, 1)
+    store_change(book, 2)
+    name = f"bodies/{digest_of(large(1))}.zst"
+    disk.files[name] = disk.files[name][:-40] + bytes(40)
+    again = ledger.Ledger(disk, small_bytes=2000)
+    assert again.body(digest_of(large(2))) is None
+    assert again.load().damaged == (name,)
+    assert again.load().accepted == names.Version(1, 2)
+    store_change(again, 3)  # the base is not whole, so this stands by itself
+    assert again.body(digest_of(large(3))) == large(3)
+
+
+@given(st.integers(1, 9), st.integers(0, 40), st.booleans(), st.integers(2, 5))
+def test_after_a_crash_anywhere_a_body_that_came_as_a_delta_is_whole(
+    steps: int, crash_at: int, done: bool, others: int
+) -> None:
+    disk = CrashingDisk(crash_at, done=done)
+    acknowledged, under_way = 0, 0
+    try:
+        book = ledger.Ledger(disk, small_bytes=2000)
+        for number in range(1, steps + 1):
+            under_way = number
+            store_change(book, number, also={"trust": b"t"} if number % others == 0 else None)
+            acknowledged = number
+    except CrashError:
+        pass
+    disk.crash_at = -1
+    again = ledger.Ledger(disk, small_bytes=2000)
+    number = again.load().accepted.revision
+    assert number in {acknowledged, under_way}
+    assert again.load().damaged == ()
+    if number:
+        assert again.body(digest_of(large(number))) == large(number)
+    store_change(again, under_way + 1)
+    assert again.body(digest_of(large(under_way + 1))) == large(under_way + 1)
 
 
 @given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 40), st.booleans())
