@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 MARK = "TIERCAST_TEST_RUN"
-STOPS_WITHIN_S = 5.0
+STOPS_WITHIN_S = 20.0
 
 
 def traces(process: pathlib.Path) -> bytes:
