@@ -41,6 +41,9 @@ async def ask(at: desk.Desk, prepared: history.Prepared) -> None:
                 for server in _linked(at):
                     if _state(known.said.get(server), digest) != "held":
                         tasks.start_soon(_ask, at.ask, server, known.said, slots)
+        known.at = (
+            at.clock.monotonic()
+        )  # whoever waited for the turn meanwhile need not ask the silent ones again
 
 
 async def _ask(
@@ -50,6 +53,8 @@ async def _ask(
     slots: anyio.CapacityLimiter,
 ) -> None:
     async with slots:
+        if not isinstance(said.get(whom), looks.Answer):
+            said[whom] = "no answer yet"  # unlike those whose turn has not come
         code, data = await send(whom, asks.CHECK)
     try:
         said[whom] = code or msgspec.json.decode(data, type=looks.Answer)

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
 from coordinator import names
 from coordinator.config import model
-from coordinator.propagation import asks, objects
-from coordinator.tiers import inspection, keys, mic, requests, requests_people, requests_preparing
+from coordinator.propagation import asks, messages, objects
+from coordinator.tiers import desk, inspection, keys, mic, requests, requests_people, requests_preparing
 from tests import builders, micworld
 
 pytestmark = pytest.mark.anyio
@@ -268,6 +269,29 @@ async def relayed(world: micworld.World, at: mic.Mic) -> tuple[list[tuple[Any, .
         (one["role"], one["server"], one["state"], one["reason"]) for one in view["relays"]
     ]
     return relays, {one["server"]: one["state"] for one in view["servers"]}
+
+
+async def test_whoever_looks_at_the_same_time_does_not_wait_for_silent_servers_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(desk, "ASK_S", 0.05)
+    world = micworld.World()
+    async with world.running() as (at, tree):
+        tree.connect(micworld.FIRST)
+        await good(world, at, V.PREPARE, wanted("one"))
+        asked: list[messages.Ask] = []
+
+        def says_nothing(_link: names.LinkId, ask: messages.Ask) -> None:
+            world.clock.now += 5.0
+            asked.append(ask)
+
+        monkeypatch.setattr(tree, "_answer", says_nothing)
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(good, world, at, V.PREPARED, requests_preparing.Look())
+        assert len(asked) == 1
+        view = await good(world, at, V.PREPARED, requests_preparing.Look())
+        assert view["servers"][0]["reason"] in {"no answer yet", "timed_out"}, "it was asked"
 
 
 async def test_only_the_one_that_was_meant_is_withdrawn() -> None:
