@@ -1,5 +1,6 @@
 """`tiercast bench compare`: has anything become worse than a saved result, beyond a margin that is stated?"""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import IO
@@ -29,6 +30,8 @@ def compare(saved_file: IO[str], new: IO[str], margin: float) -> int:
     before, after = _read(saved_file, "the saved one"), _read(new, "the new one")
     for words in (*before.partial, *after.partial):
         sys.stderr.write(f"{words}; what it has is compared\n")
+    if _place(before) != _place(after):
+        sys.stderr.write(f"of different machines: {_place(before)}; {_place(after)}\n")
     was, now = _by_key(before), _by_key(after)
     shared = [key for key in was if key in now]
     if not shared:
@@ -53,12 +56,18 @@ def _read(given: IO[str], name: str) -> saved.Saved:
         ) from wrong
 
 
+def _place(found: saved.Saved) -> str:
+    where = found.where
+    return "not said" if where is None else f"{where.machine}, {where.cores} cores, Python {where.python}"
+
+
 def _by_key(found: saved.Saved) -> dict[tuple[str, str, str], measures.Measure]:
     return {one.key: one for one in measures.comparable(found.figures, found.revisions)}
 
 
 def _judged(was: measures.Measure, now: measures.Measure, margin: float) -> Sequence[str]:
-    ratio = now.value / was.value if was.value else 1.0
+    from_nothing = math.inf if now.value else 1.0
+    ratio = now.value / was.value if was.value else from_nothing
     if now.timed and (was.loaded or now.loaded):
         verdict = "loaded"
     elif ratio > 1 + margin:

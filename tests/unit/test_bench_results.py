@@ -198,3 +198,24 @@ def test_a_loop_that_stands_still_is_late_for_all_that_was_due_meanwhile() -> No
     assert lag.waits(-0.001) == [0.0]
     assert lag.waits(0.004) == [0.004]
     assert [round(one, 3) for one in lag.waits(0.035)] == [0.035, 0.025, 0.015, 0.005]
+
+
+def test_what_was_nothing_and_is_something_is_worse(tmp_path: pathlib.Path) -> None:
+    lost = measures.Measure(bench="store", case="ours", figure="lost_writes", value=0.0)
+    was, now = tmp_path / "was", tmp_path / "now"
+    was.write_text(measures.line(lost) + "\n")
+    now.write_text(measures.line(msgspec.structs.replace(lost, value=3.0)) + "\n")
+    assert run("compare", str(was), str(was)).return_value == 0
+    assert run("compare", str(was), str(now)).return_value == 1
+
+
+def test_figures_of_different_machines_are_compared_with_a_word(tmp_path: pathlib.Path) -> None:
+    where = machine.Machine(
+        machine="here", cores=2, memory_bytes=2**30, kernel="6", python="3.11", fsync_ms=0.4, versions={}
+    )  # fmt: skip
+    was, now = saved(tmp_path / "was", result()), saved(tmp_path / "now", result())
+    for path, cores in ((was, 2), (now, 64)):
+        described = msgspec.json.encode(msgspec.structs.replace(where, cores=cores)).decode()
+        path.write_text(described + "\n" + path.read_text())
+    assert "of different machines: here, 2 cores" in run("compare", str(was), str(now)).stderr
+    assert "different" not in run("compare", str(was), str(was)).stderr
