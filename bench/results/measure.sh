@@ -64,7 +64,11 @@ run propagation-10000 propagation --servers $many --sites 10 --document-size $sm
 saved=()
 for name in propagation-1KiB propagation-1KiB-tls propagation-64KiB propagation-64KiB-tls propagation-1MiB full-1KiB full-64KiB \
   propagation-10000 growth herd idle documents convergence kv store; do
-  [ -e "$into/$name.jsonl" ] && saved+=("$into/$name.jsonl")
+  if [ -e "$into/$name.jsonl" ]; then
+    saved+=("$into/$name.jsonl")
+  elif grep -qsE '"(convergence_ms|figure)"' "$into/$name.partial"; then
+    saved+=("$into/$name.partial")  # marked as such wherever it is shown
+  fi
 done
 picture=()
 .venv/bin/python -c 'import matplotlib' 2> /dev/null && picture=(--png "$into/page.png")
