@@ -61,7 +61,7 @@ def _told(at: "world.World", shown: "show.Show", kind: "engine.Kind", *, keep: b
         figures.show(told)
         if keep:
             _keep(at, shown)
-        if keep and (gone := at.fallen()):  # somebody tried what happens then, as they should
+        if keep and (gone := _stopped(at)):  # somebody tried what happens then, as they should
             shown.say(f"ended by hand: {', '.join(gone)}; the rest ends now")
         else:
             steps.stop(told)
@@ -83,6 +83,11 @@ def _keep(at: "world.World", shown: "show.Show") -> None:
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             signal.pause()
+
+
+def _stopped(at: "world.World") -> list[str]:
+    """Servers that answer no command any more, though their process may still be on its way out."""
+    return [name for name in at.shells if not (at.directory(name) / "run" / "shell.sock").exists()]
 
 
 @contextlib.contextmanager
