@@ -16,7 +16,7 @@ from coordinator.store.backends.raft import log, member, messages, pending, tran
 SERVED: Final = 1024  # requests of other members under way; more are declined and come again
 TICKET_BYTES: Final = 6  # random, and far from the end of 64 bits however long it counts on
 LEAD_COMMANDS: Final = 200
-LEAD_S: Final = 5.0
+LEAD_S: Final = 2.0
 """A member from which so many commands came for so long, and from nobody else, is to lead: each of them crosses the
 network once less then. Where the active MIC is, that is."""
 _NO_SPACE: Final = "no_space"

@@ -14,7 +14,7 @@ import msgspec
 
 from coordinator.store.backends.raft import log, messages
 
-APPEND_BYTES: Final = 512 * 1024
+APPEND_BYTES: Final = 1088 * 1024  # two of 512 KiB: what arrives together shares a follower's sync
 APPEND_ENTRIES: Final = 512
 UNDER_WAY: Final = 8  # appends to one member without an answer; bounds what a slow one can pile up
 STALLED_BEATS: Final = 20  # beats without an answer to what is under way, until it counts as lost
