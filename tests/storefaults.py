@@ -163,7 +163,7 @@ class Nemesis:
     async def read_carelessly(self) -> None:
         """Every member answers reads from what it has. No fault: a bug, by which the judges are judged."""
         await self._broken(self._group.names, "careless", 1.0)
-        await self._wait(0.5, 1)
+        await self._wait(1.5, 2.5)
 
     async def jump_clocks(self) -> None:
         """The wall's any way, the monotonic one forwards, as after a machine was suspended."""

@@ -10,6 +10,7 @@ import pytest
 from tests import storefaults
 
 pytestmark = [pytest.mark.integration, pytest.mark.anyio]
+TRIES = 5
 
 
 def life(
@@ -55,6 +56,13 @@ async def test_power_that_goes_for_all_members_at_once_loses_nothing(
 async def test_the_judges_find_a_store_that_reads_without_asking_a_majority(
     tmp_path: pathlib.Path, seed: int
 ) -> None:
-    result = await lived(tmp_path, life(seed, 3, "read carelessly"))
-    assert result.violations
-    assert result.lost == 0
+    found: list[str] = []
+    for number in range(TRIES):  # on a busy machine a life may see too few reads for one to be stale
+        base = tmp_path / f"{number}"
+        base.mkdir()
+        result = await lived(base, life(seed + number, 3, "read carelessly"))
+        assert result.lost == 0
+        found += result.violations
+        if found:
+            break
+    assert found
