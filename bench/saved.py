@@ -40,7 +40,7 @@ def read(paths: Iterable[pathlib.Path]) -> Saved:
 
 def _part(path: pathlib.Path) -> Saved:
     try:
-        return of(path.read_text().splitlines(), path.name)
+        return of(path.read_text().splitlines(), path.stem)
     except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
         raise errors.UsageError(
             f"not a file of results (got {path.name}: {wrong})", hint="make one with -o json"
