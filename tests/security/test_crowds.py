@@ -22,7 +22,7 @@ from tests.security import cluster, test_store_strangers
 ADDRESS = "127.0.88.6"
 WAIT_S = 15.0
 WALL = clock.SystemClock().wall()
-SPEECHES = (b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\x03\x01\xff\xff")
+SPEECHES = (b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\x03\x01\x40\x00\x01")
 """Nothing, and handshakes that never end."""
 
 
@@ -68,6 +68,7 @@ def test_a_child_gets_through_a_crowd_at_a_port_of_a_hop_and_links_that_stand_do
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "UNKNOWN", 20)
+    monkeypatch.setattr(limits, "HELLO_S", 60.0)  # nobody goes by itself
 
     async def main() -> None:
         held = authority.create_authority(cluster.CLUSTER, WALL)
@@ -97,6 +98,7 @@ def test_a_child_gets_through_a_crowd_at_a_port_of_a_hop_and_links_that_stand_do
 def test_a_member_gets_through_a_crowd_at_the_stores_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """Handshakes were not counted at all, and waited for five seconds each."""
     monkeypatch.setattr(accepting, "ROOM", 8)
+    monkeypatch.setattr(limits, "HELLO_S", 60.0)  # nobody goes by itself
 
     async def main() -> None:
         held, heard = authority.create_authority(cluster.CLUSTER, WALL), test_store_strangers.Heard()
