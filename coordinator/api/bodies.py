@@ -16,7 +16,9 @@ from coordinator.api import forms, routing
 UNDER_WAY_BYTES = (
     4 * limits.HTTP_BODY_BYTES
 )  # a few administrators at once; the same is held once more as a request
-SMALL_BYTES = 64 * 1024  # what a stranger may have us hold; the memory of all bodies is for those who are known
+SMALL_BYTES = (
+    64 * 1024
+)  # what a stranger may have us hold; the memory of all bodies is for those who are known
 READ_S = 60.0  # the largest document over 5 Mbit/s
 CHUNK_BYTES = 256 * 1024
 
