@@ -49,6 +49,8 @@ class EtcdWatch:
         self._seen = max(from_revision - 1, 0)
         self._stream: _Stream | None = None
         self._waiting: asyncio.Task[port.Batch] | None = None
+        self._kept: port.Batch | None = None
+        """Was there in the very moment in which whoever waited gave up."""
         self._closed = False
 
     @property
@@ -60,12 +62,17 @@ class EtcdWatch:
         """Wait for the next batch; raises NoQuorumError once the store has closed, or holds other data than it did."""
         if self._closed:
             raise _ended()
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            return kept
         waiting = self._waiting = asyncio.ensure_future(self._advance())
         try:
             return await waiting
         except asyncio.CancelledError:
             if self._closed:
                 raise _ended() from None
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                self._kept = waiting.result()
             waiting.cancel()
             raise
         except errors.NoQuorumError:
