@@ -104,7 +104,7 @@ class Guests:
 
     def enter(self, guest: Guest) -> bool:
         """False where there is no room, and everybody at work."""
-        if len(self._all) >= CONNECTIONS and not self._idle.push_out():
+        if len(self._all) >= CONNECTIONS and not self._idle.push_out(guest.source):
             self._say_full(guest.source)
             return False
         self._told = self._told and len(self._all) > CONNECTIONS // 2

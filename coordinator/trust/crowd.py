@@ -1,8 +1,8 @@
 """Connections of whoever has not shown yet who it is: a bounded room, from which the pushiest source has to give way. It knows no sockets, but for how to end one.
 
 To turn the next one away while the room is full would let one stranger keep everybody out, by never finishing. Law: of at
-most `room` each is from one source; where one more comes, the oldest of the source that holds most goes, so a source that
-holds fewer than the others is never sent away for them.
+most `room` each is from one source; where one more comes, the oldest of the source that holds most goes, the one that
+comes counted, so a source that holds fewer than the others is never sent away for them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ class Crowd:
     def enter(self, source: str, give_way: Callable[[], object]) -> int:
         """A ticket; `give_way` is called at once where this one has to go, which has left by then."""
         while len(self._sources) >= self._room:
-            self.push_out()
+            self.push_out(source)
         self._tickets += 1
         self._sources[self._tickets] = source
         self._by_source.setdefault(source, OrderedDict())[self._tickets] = give_way
@@ -46,12 +46,13 @@ class Crowd:
             if not held:
                 del self._by_source[source]
 
-    def push_out(self) -> bool:
-        """The one whose turn it is to go; False where nobody is here."""
+    def push_out(self, source: str) -> bool:
+        """The one whose turn it is to go for one more of this source; False where nobody is here."""
         if not self._sources:
             return False
         most = max(self._by_source.values(), key=len)
-        ticket, give_way = next(iter(most.items()))
+        own = self._by_source.get(source, most)
+        ticket, give_way = next(iter((own if len(own) == len(most) else most).items()))
         self.leave(ticket)
         self.pushed_out += 1
         give_way()
@@ -68,11 +69,13 @@ def hang_up(connected: socket.socket) -> None:
 
 
 def of_one(address: str) -> str:
-    """What counts as one source: an address, of IPv6 its network."""
+    """What counts as one source: an address, of IPv6 its network. One of IPv4 is itself also where a socket of both says it."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if parsed.version == 4:
+    if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))
