@@ -1,6 +1,7 @@
 """A wait for changes in etcd that is given up in the very moment in which they come."""
 
 import asyncio  # noqa: TID251 the backends are asyncio's
+import itertools
 from typing import Any
 
 import pytest
@@ -13,11 +14,11 @@ pytestmark = pytest.mark.anyio
 
 async def test_what_came_in_the_moment_of_giving_up_is_handed_out_next() -> None:
     owner: Any = None
-    watch, came = watching.EtcdWatch(owner, b"/w/", 1), asyncio.Event()
+    watch, came, revisions = watching.EtcdWatch(owner, b"/w/", 1), asyncio.Event(), itertools.count(7)
 
     async def advance() -> port.Batch:
         await came.wait()
-        return port.Batch(7)
+        return port.Batch(next(revisions))
 
     watch._advance = advance  # type: ignore[method-assign]
     waiting = asyncio.ensure_future(watch.next())
