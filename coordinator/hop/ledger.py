@@ -164,7 +164,9 @@ class Ledger:
         moving = self._head.number > 0 and _MOVING.issuperset(changed)
         if body is not None:
             digest, data = body
-            if moving and base and self._bears(base, frame):
+            small.pop(digest, None)
+            deltas.pop(digest, None)
+            if moving and base and self._bears(base, frame, digest):
                 deltas[digest] = _Delta(names.Digest(base), len(data), frame)
             else:
                 packed = frame if frame and not base else zstd.compress(data, level=_LEVEL)
@@ -190,12 +192,12 @@ class Ledger:
         for digest in self._files.difference(kept):
             self._drop(digest)
 
-    def _bears(self, base: str, delta: bytes) -> bool:
-        """Whether this may stand as a delta: small, upon a body that is here, and not on too many others."""
+    def _bears(self, base: str, delta: bytes, digest: names.Digest) -> bool:
+        """Whether this may stand as a delta: small, upon a body that is here, not on too many others, nor on itself."""
         known, depth = names.Digest(base), 1
-        while (under := self._head.deltas.get(known)) is not None:
+        while known != digest and (under := self._head.deltas.get(known)) is not None:
             known, depth = under.base, depth + 1
-        here = known in self._files or known in self._head.small
+        here = known != digest and (known in self._files or known in self._head.small)
         return here and depth <= _CHAIN and len(delta) <= self._small_bytes
 
     def _drop(self, digest: names.Digest) -> None:

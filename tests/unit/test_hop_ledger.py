@@ -194,6 +194,27 @@ def test_a_delta_upon_a_damaged_body_is_lost_with_it_and_both_are_reported() -> 
     assert again.body(digest_of(large(3))) == large(3)
 
 
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.sampled_from([60, 2000, 6000]))
+def test_a_body_that_comes_back_as_a_delta_upon_what_came_from_it_is_whole(
+    numbers: list[int], small_bytes: int
+) -> None:
+    disk = CrashingDisk()
+    book = ledger.Ledger(disk, small_bytes=small_bytes)
+    book.store({"trust": b"t"})
+    before = b""
+    for revision, number in enumerate(numbers, start=1):
+        new = large(number)
+        pointer = objects.Pointer(revision, digest_of(new))
+        content = objects.Target(1, revision, pointer, None, names.RolloutId("r"), 1)
+        changed = {"target": SIGNER.sign("target", objects.encode(content)), "record": b"r"}
+        came = (bodies.encode(new, before), digest_of(before)) if before and before != new else (b"", "")
+        book.store(changed, (digest_of(new), new), (digest_of(new), digest_of(before)), *came)
+        again = ledger.Ledger(disk, small_bytes=small_bytes)
+        for there in {new, before} - {b""}:
+            assert again.body(digest_of(there)) == there
+        before = new
+
+
 @given(st.integers(1, 9), st.integers(0, 40), st.booleans(), st.integers(2, 5))
 def test_after_a_crash_anywhere_a_body_that_came_as_a_delta_is_whole(
     steps: int, crash_at: int, done: bool, others: int
