@@ -84,7 +84,14 @@ EXPECTED: dict[Verb, Who] = {
     Verb.AUDIT: Who(A, True, False),
 }
 FOR_ANYONE = {Verb.LOGIN}
-SCOPES = {"cfg": "cfg", "cfg-read": "cfg:r", "people": "people", "keys": "kv:/app/:rw", "audit": "audit:r"}
+SCOPES = {
+    "cfg": "cfg",
+    "cfg-read": "cfg:r",
+    "people": "people:administrator",
+    "people-read": "people:r",
+    "keys": "kv:/app/:rw",
+    "audit": "audit:r",
+}
 
 
 def test_every_verb_has_a_row() -> None:

@@ -66,6 +66,7 @@ API_MATRIX: dict[tuple[str, str], routing.Permission] = {
     ("POST", "/api/admin/v1/domains/{domain}/export"): Permission.ADMINISTRATOR,
     ("POST", "/api/admin/v1/domains/{domain}/import"): Permission.ADMINISTRATOR,
     ("GET", "/api/admin/v1/audit"): Permission.ADMINISTRATOR,
+    ("GET", "/"): Permission.ANYONE,
     ("GET", "/livez"): Permission.ANYONE,
     ("GET", "/readyz"): Permission.ANYONE,
     ("GET", "/metrics"): Permission.ANYONE,
