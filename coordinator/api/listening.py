@@ -227,7 +227,7 @@ class _Listening:
         del self._tasks[task]
 
     async def _attend(self, connected: socket.socket, guest: Guest) -> None:
-        self._loop.call_later(HEAD_S, _look, guest)
+        looks = self._loop.call_later(HEAD_S, _look, guest)
         try:
             await self._loop.connect_accepted_socket(
                 lambda: guest,
@@ -236,9 +236,11 @@ class _Listening:
                 ssl_handshake_timeout=None if self._context is None else HEAD_S,
                 ssl_shutdown_timeout=None if self._context is None else SHUTDOWN_S,
             )
+            await guest.lost.wait()
         except OSError:  # of the handshake
             return
-        await guest.lost.wait()
+        finally:
+            looks.cancel()  # else a flood of those who come and go is held for as long
 
 
 def _look(guest: Guest) -> None:

@@ -1,6 +1,7 @@
 """Hostile clients of the HTTP side: what the API's own tests do not try, and one good client beside all of it."""
 
 import contextlib
+import gc
 import gzip
 import socket
 import ssl
@@ -263,6 +264,22 @@ async def test_a_connection_that_rests_is_closed_and_a_busy_one_is_not(
             await stream.send(head("GET /livez HTTP/1.1"))
             assert b"200 OK" in await stream.receive()
             assert await closed(stream)
+
+
+def kept_guests() -> int:
+    gc.collect()
+    return sum(isinstance(one, listening.Guest) for one in gc.get_objects())
+
+
+async def test_whoever_comes_and_goes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was held for ten seconds more: of a flood, tens of thousands."""
+    monkeypatch.setattr(listening, "HEAD_S", 3600.0)
+    async with serving() as served:
+        for _ in range(5):
+            await served.answer(head("GET /livez HTTP/1.1", "Connection: close"))
+        with anyio.fail_after(ENDS_S):
+            while kept_guests() > 1:  # noqa: ASYNC110 nobody tells; the last one stays until another one comes
+                await anyio.sleep(TICK_S)
 
 
 async def test_whoever_connects_and_says_nothing_gives_way_to_whoever_does_not_crowd(
