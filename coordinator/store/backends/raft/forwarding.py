@@ -39,7 +39,7 @@ class Forwarding:
 
     def attach(self, links: transport.Transport) -> None:
         self._links = links
-        self._member.attach(links, self.doubt)
+        self._member.attach(links, self.led_anew)
 
     async def carry(self, data: bytes) -> mvcc.Result:
         """Have a command done, here or at the leader.
@@ -114,6 +114,14 @@ class Forwarding:
         self._member.understands(other, level)
         # Its answers come over the link that it has made: those said before this one came up, or ended, may be lost.
         self.doubt(other)
+
+    def led_anew(self) -> None:
+        """Somebody else leads, or nobody, or this member: where commands came from before says nothing of now on.
+
+        A member that cannot hold on to the lead would be given it back with its next command, and leases begin anew each time.
+        """
+        self._origin = _Origin()
+        self.doubt()
 
     def doubt(self, other: str | None = None) -> None:
         """Nobody will answer what was sent to that member (to any: None)."""
