@@ -65,10 +65,10 @@ class HttpsClient:
         """From the first server that can be reached; a silence of `ask.timeout_s` ends it."""
         silence = self._silence(ask)
         for connection in self._connections(ask, silence):
-            response = self._asked(connection, ask)
-            if response.status >= 400:
-                client.answered(response.status, response.read(ANSWER_BYTES))
             try:
+                response = self._asked(connection, ask)
+                if response.status >= 400:
+                    client.answered(response.status, response.read(ANSWER_BYTES))
                 while line := response.readline(LINE_BYTES):
                     yield line.rstrip(b"\n")
             except (OSError, http.client.HTTPException) as wrong:

@@ -308,6 +308,8 @@ async def test_an_answer_that_is_lost_leaves_a_change_unknown_and_a_question_una
             await anyio.to_thread.run_sync(asked.call, client.post("/x", b"{}", "key"))
         with pytest.raises(errors.UnreachableError, match="no answer from"):
             await anyio.to_thread.run_sync(asked.call, client.Ask(path="/x"))
+        with pytest.raises(errors.UnreachableError, match=r"127\.0\.0\.1"):
+            await anyio.to_thread.run_sync(next, asked.follow(client.Ask(path="/x")))
         tasks.cancel_scope.cancel()
     await listener.aclose()
 
