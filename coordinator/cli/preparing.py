@@ -66,13 +66,16 @@ def withdraw(shown: session.Session, form: str, *, yes: bool, dry_run: bool) -> 
     """Take it back, once the person has seen which one."""
     asked = shown.client()
     revision = number(asked)
+    body = msgspec.json.encode({"revision": revision})
     if dry_run:
+        structured = printing.structured(form, body)
+        if structured is not None:
+            shown.say(structured)
         shown.tell(f"dry run: revision {revision} would be withdrawn; nothing was changed")
         return exits.Exit.OK
     if not yes and not shown.confirmed(f"withdraw revision {revision}, which is prepared?"):
         shown.tell("nothing was changed")
         return exits.Exit.OK
-    body = msgspec.json.encode({"revision": revision})
     answer = asked.call(client.post(f"{client.CFG}/withdraw", body, shown.random.token(16)))
     structured = printing.structured(form, answer.body)
     if structured is not None:

@@ -98,6 +98,8 @@ def test_nothing_is_taken_back_in_a_rehearsal_nor_before_somebody_has_said_so(
 ) -> None:
     done = driven.run("apply", "--withdraw", "--dry-run")
     assert (done.exit, done.talk) == (0, "dry run: revision 43 would be withdrawn; nothing was changed\n")
+    done = driven.run("apply", "--withdraw", "--dry-run", "-o", "json")
+    assert msgspec.json.decode(done.out) == {"revision": 43}
     done = driven.run("apply", "--withdraw", typed="n\n")
     assert (done.exit, "withdraw revision 43, which is prepared?" in done.talk) == (0, True)
     assert "nothing was changed" in done.talk
