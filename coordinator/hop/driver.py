@@ -152,7 +152,9 @@ class Driver:
                 self._do(output)
             if not was:
                 self._work_off()
-        except Exception as problem:  # noqa: BLE001 as in `feed`
+        except Exception as problem:
+            if was:
+                raise  # whoever is at it has more to perform, which must not follow
             self._fail(problem)
         finally:
             self._busy = was

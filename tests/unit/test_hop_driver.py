@@ -155,3 +155,23 @@ def test_only_what_is_not_to_run_yet_may_find_a_full_disk(
         return told
 
     assert anyio.run(store) == (heard, failed)
+
+
+def test_nothing_follows_what_failed_within_another_output() -> None:
+    """Such as an ack of what was to be durable first."""
+
+    async def act() -> tuple[list[object], bool]:
+        performed: list[object] = []
+
+        def perform(output: object) -> None:
+            performed.append(output)
+            one.act((events.Store(1, {}, None, ()),))
+
+        ground = driver.Ground(clock.SystemClock(), clock.SystemRandom(), Own())
+        one = driver.Driver(Machine(), ground, perform, ledger.Ledger(FullDisk(errno.EIO)))
+        one.act(("first", "second"))
+        told = performed, one.failed.done()
+        await one.close("the test ends")
+        return told
+
+    assert anyio.run(act) == (["first"], True)
