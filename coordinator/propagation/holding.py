@@ -155,9 +155,9 @@ class Holding:
         """It is durable."""
         self.stage, self.refusal = Stage.HELD, None
 
-    def told(self, found: tuple[Trouble, ...] = ()) -> Told:
-        """To whoever asks; `found` is what the tier has found wrong on its machine."""
-        if self.refusal is not None:
-            found = (Trouble("", self.refusal.code, self.refusal.detail),)
+    def told(self) -> Told:
+        """To whoever asks; a tier may find more on its machine that is wrong."""
+        refusal = self.refusal
+        found = () if refusal is None else (Trouble("", refusal.code, refusal.detail),)
         revision = 0 if self.pointer is None else self.pointer.revision
         return Told(revision, self.digest, self.stage.value, found)

@@ -148,11 +148,11 @@ class ServerShell:
     async def _check(self, asked: asks.Asked) -> None:
         """How far the prepared revision has come here, and what of it cannot work."""
         own, body = self.machine.admission, self.machine.prepared
-        found: tuple[checking.Trouble, ...] = ()
+        told = self.machine.intake.holding.told()  # another revision may be prepared before the look is over
         if body is not None and own is not None:
             now = self.machine.expanded
             found = await anyio.to_thread.run_sync(checking.look, own.name, body, now, self._catalogue)
-        told = self.machine.intake.holding.told(found)
+            told = msgspec.structs.replace(told, troubles=found)
         answer = msgspec.json.encode(told)
         now_s = self._place.ground.clock.monotonic()
         self.driver.act(self.machine.answer(asked.link, asked.id, "", answer, now_s))
