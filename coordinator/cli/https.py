@@ -173,9 +173,9 @@ def _pinned(ca: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     try:
         context.load_verify_locations(cadata=ca)
-    except (ssl.SSLError, ValueError) as wrong:
+    except (ssl.SSLError, ValueError, TypeError) as wrong:  # the last of what is not ASCII
         raise errors.UsageError(
-            "the CA of this context cannot be read", hint="it is PEM, as `server init` writes it"
+            "the CA cannot be read", hint="it is PEM, as `server init` writes it"
         ) from wrong
     return context
 

@@ -98,7 +98,7 @@ def set_servers(servers: tuple[str, ...], name: str) -> int:
 
 
 @context.command("ca")
-@click.argument("file", type=click.File("r", encoding="utf-8"), metavar="FILE")
+@click.argument("file", type=click.File("r", encoding="ascii", errors="replace"), metavar="FILE")
 @click.option("--context", "name", default="", metavar="NAME", help="Of another one than the current one.")
 def set_ca(file: TextIO, name: str) -> int:
     """Know this system by the CA in FILE (`-`: standard input) and by no other, once it has shown a certificate of it."""

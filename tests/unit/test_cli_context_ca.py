@@ -89,3 +89,14 @@ def test_a_context_takes_another_ca_only_once_its_system_has_shown_it(
     assert (done.exit, done.out) == (0, ""), done
     after = contexts.read(place).contexts[held.current]
     assert (after.ca, after.token) == (shop.new.ca_pem.decode(), before.token)
+
+
+@pytest.mark.parametrize("data", [b"\x90\x00\xff", "CA für uns".encode(), b"no PEM", b""])
+def test_a_file_that_is_no_ca_is_wrong_usage(
+    data: bytes, driven: terminal.Terminal, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(data)
+    done = driven.run("context", "ca", str(file))
+    assert (done.exit, done.out) == (64, ""), done
+    assert " CA " in done.talk
