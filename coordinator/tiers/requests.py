@@ -256,7 +256,7 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class ServerView(msgspec.Struct, frozen=True):
-    """One server; `revision` is what its last ack names, `since_s` how long it has been so, where that is not well."""
+    """One server; `revision` is what its last ack names, `since_s` how long `sync` has been so, where that is not well."""
 
     server: str
     site: str

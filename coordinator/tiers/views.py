@@ -264,7 +264,7 @@ def server_view(at: desk.Desk, server: names.ServerId) -> requests.ServerView:
         revision="" if ack is None else str(ack.version),
         linked=linked,
         reason=reason(at, server),
-        since_s=None if linked and good(at, server) else since_s(at, server),
+        since_s=None if linked and facts.sync is convergence.Sync.CONVERGED else since_s(at, server),
         roles=tuple(sorted(one.name for one in roles if one.enabled)),
     )
 

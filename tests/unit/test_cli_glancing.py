@@ -98,8 +98,8 @@ def test_everybody_is_told_of_or_counted(counts: list[dict[str, int]]) -> None:
 
 
 def test_whoever_runs_what_it_should_under_an_identity_that_is_off_is_named_too() -> None:
-    odd = answers.ServerView("c3", "s0", "converged", "ready", "r2", True, "certificate expired", 90.0)
+    odd = answers.ServerView("c3", "s0", "converged", "ready", "r2", True, "certificate expired", None)
     view = msgspec.structs.replace(town([{"converged": 3}]), remarked=(odd,) * 12, remarked_count=15)
     rows = glancing.server_rows(view)
-    assert rows == [("c3", "s0", "converged", "1 m 30 s", "certificate expired")] * glancing.NAMED
+    assert rows == [("c3", "s0", "converged", "", "certificate expired")] * glancing.NAMED
     assert glancing.unnamed(view) == "and 5 more: tiercast status --not-converged"

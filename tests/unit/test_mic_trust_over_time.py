@@ -343,6 +343,9 @@ async def test_what_a_server_says_of_its_trust_stands_in_status_whatever_it_runs
             named = [(one["server"], one["reason"]) for one in glance["remarked"]]
             assert named == ([("c1", f"about {code}")] if code == messages.EXPIRED else [])
             assert glance["remarked_count"] == len(named)
+            assert [one["since_s"] for one in glance["remarked"]] == [None] * len(named), (
+                "since when is not known"
+            )
 
 
 async def test_no_more_keys_count_side_by_side_than_a_handshake_can_carry() -> None:
