@@ -172,7 +172,7 @@ class Node:
         kept = self.incoming.keep(self.core.term, piece)
         if isinstance(kept, messages.Installed):
             self.world.send(self.name, sender, kept)
-        elif kept.header.end.index > self.core.commit:
+        elif kept is not None and kept.header.end.index > self.core.commit:
             end = kept.header.end
             held = log.Log(self.core.log.prev, self.core.log.entries)
             held.replace(end)

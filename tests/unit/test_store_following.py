@@ -134,17 +134,25 @@ async def test_whoever_waits_for_an_entry_that_a_snapshot_stands_for_is_told_tha
 async def test_a_disk_too_full_for_a_snapshot_stops_nobody_and_the_snapshot_comes_again() -> None:
     following = Following()
     await following.led()
-    data = a_snapshot(9)
+    data, end = a_snapshot(9), log.Position(9, 1)
+    half = len(data) // 2
+    following.said(messages.Install(1, end, 0, data[:half], last=False))
+    assert await following.asked(messages.Installed) == messages.Installed(1, end, half)
+    following.links.sent.clear()
     following.disk.full = True
-    following.said(messages.Install(1, log.Position(9, 1), 0, data, last=True))
-    refused = await following.asked(messages.Installed)
-    assert refused == messages.Installed(1, log.Position(9, 1), 0)
-    assert not [name for name in following.disk.names() if name.startswith("incoming")]
+    following.said(messages.Install(1, end, half, data[half:], last=True))
+    async with asyncio.timeout(50):
+        while any(name.startswith("incoming") for name in following.disk.names()):  # noqa: ASYNC110 as below
+            await asyncio.sleep(0.005)
     following.disk.full = False
-    following.said(messages.Install(1, log.Position(9, 1), 0, data, last=True))
+    following.said(messages.Install(1, end, half, data[half:], last=True))
+    assert await following.asked(messages.Installed) == messages.Installed(1, end, 0)
+    following.said(messages.Install(1, end, 0, data, last=True))
     async with asyncio.timeout(50):
         while following.member.applied < 9:  # noqa: ASYNC110 a member tells nobody
             await asyncio.sleep(0.005)
+    answers = [frame for _to, frame in following.links.sent if isinstance(frame, messages.Installed)]
+    assert len(answers) == 1, "a leader that is told of no room sends it all again at once"
     assert following.stops == []
     await following.close()
 

@@ -47,8 +47,8 @@ class Keeper:
         """The piece to send, if there is a snapshot."""
         return await self._disk.run(lambda: self._outgoing.piece(wanted))
 
-    async def keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded:
-        """Take a piece that arrived; the state once it is whole."""
+    async def keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded | None:
+        """Take a piece that arrived; the state once it is whole. None where there is no room."""
         return await self._disk.run(lambda: self._incoming.keep(term, piece))
 
     async def install(self, end: log.Position, last: log.Position) -> None:

@@ -395,7 +395,7 @@ class Member:
             kept = await self.keeper.keep(self.core.term, arrived)
             if isinstance(kept, messages.Installed):
                 self._send(sender, kept)
-            elif kept.header.end.index > self.core.commit:
+            elif kept is not None and kept.header.end.index > self.core.commit:
                 await self._install(sender, kept)
 
     async def _install(self, sender: str, loaded: snapshot.Loaded) -> None:

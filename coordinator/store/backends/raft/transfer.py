@@ -64,8 +64,11 @@ class Incoming:
         self._end: log.Position | None = None
         self._file: files.Appender | None = None
 
-    def keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded:
-        """How far it has come, or all of it once it is whole; on a full disk it has come nowhere."""
+    def keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded | None:
+        """How far it has come, or all of it once it is whole. None on a full disk, where it has come nowhere.
+
+        To say so would have it sent again at once, over and over; a sender that hears nothing asks again in a while.
+        """
         try:
             return self._keep(term, piece)
         except OSError as error:
@@ -73,7 +76,7 @@ class Incoming:
                 raise
             self.close()
             drop(self._files)
-            return messages.Installed(term, piece.end, 0)
+            return None
 
     def _keep(self, term: int, piece: messages.Install) -> messages.Installed | snapshot.Loaded:
         if self._file is None or self._end != piece.end:
