@@ -236,6 +236,8 @@ async def set_password(
         now = await found(at, domain, name)
         if not own:
             check_reach(caller, now.rank)
+        elif now.password != person.password:  # whoever set another one meanwhile had a reason
+            raise errors.UnauthenticatedError(f"wrong name or password (for {account(name, domain)!r})")
         ended = [
             one
             for one in await people.tokens_of(at.store, domain, name)

@@ -206,6 +206,27 @@ async def test_ones_own_password_is_set_by_the_present_one_and_ends_every_other_
     assert (await world.login(served, "vic", password=OTHER))[0] == ""
 
 
+async def test_whoever_proved_a_password_does_not_undo_the_one_that_was_set_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An administrator sets it because somebody else knows it."""
+    world, served = await begun()
+    await world.add(served, "vic")
+    token = (await world.login(served, "vic"))[1]["token"]
+    hashed = served.at.gate.hashed
+
+    async def after_the_administrator(password: bytes) -> str:
+        monkeypatch.setattr(served.at.gate, "hashed", hashed)
+        asked = requests_people.SetPassword(name="vic", password=OTHER)
+        assert (await world.ask(served, Verb.PERSON_PASSWORD, asked))[0] == ""
+        return await hashed(password)
+
+    monkeypatch.setattr(served.at.gate, "hashed", after_the_administrator)
+    own = requests_people.SetPassword(password="a third long password", present=WORDS)
+    assert (await world.ask(served, Verb.PERSON_PASSWORD, own, token=token))[0] == "unauthenticated"
+    assert (await world.login(served, "vic", password=OTHER))[0] == ""
+
+
 async def test_a_token_makes_no_password_for_whoever_has_none() -> None:
     """It would let in whoever found the token, with all that its person may and for ever."""
     world = peopleworld.World()
