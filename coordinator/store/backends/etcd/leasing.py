@@ -2,7 +2,8 @@
 
 Law: what a transaction under those conditions has not done is done by nothing that comes later. A renewal may come late
 and lets a lease live longer, which promises nothing; a lease is ended by deleting what stands under it, and what etcd is
-asked to end afterwards is empty.
+asked to end afterwards is empty but for what was put under it in that very moment: it goes with the lease, as it would have
+with one that ran out.
 """
 
 from typing import Final, Protocol
