@@ -86,8 +86,8 @@ class Tries:
         return Kept(tuple(left[:KEPT_MOST]), tuple(self._entered)[-KEPT_MOST:])
 
     def restore(self, kept: Kept, now: float, ago_s: float) -> None:
-        """What another one kept so long ago."""
-        for key, spent in kept.spent:
+        """What another one kept so long ago; what waits longest is forgotten last."""
+        for key, spent in reversed(kept.spent):
             pace = _PACES.get(key[0]) if key else None
             if pace is not None:
                 self._spend(key, max(0.0, spent - max(0.0, ago_s) / pace.every_s), now)

@@ -1,7 +1,8 @@
 """How often passwords were tried, kept in the store for the next MIC: else whoever brings about a change of MIC guesses anew.
 
 One small value, written a moment after a wrong try, however many there were; what is under way is never held up by it.
-Law: of the tries that a MIC has counted, its successor counts all but those of its last `KEEP_S` seconds.
+Law: of the tries that a MIC has counted, its successor counts all but those of its last `KEEP_S` seconds, as far as they fit
+(`tries.KEPT_MOST`).
 """
 
 import anyio

@@ -119,3 +119,16 @@ def test_what_is_kept_is_bounded_and_what_waits_longest_is_kept() -> None:
     kept = held.kept(0.0)
     assert len(kept.spent) == tries.KEPT_MOST
     assert ("here", "alice", ATTACKER) in dict(kept.spent)
+
+
+def test_what_a_successor_was_told_of_first_it_forgets_last() -> None:
+    """Else whoever comes from many places has the account that he tried forgotten before all else."""
+    held, heir = tries.Tries(), tries.Tries(kept=12)
+    for _ in range(5):
+        held.take("alice", ATTACKER, 0.0)
+    for n in range(3):
+        held.take(f"a{n}", f"10.1.0.{n}", 0.0)
+    heir.restore(held.kept(0.0), 0.0, 0.0)
+    for n in range(3):
+        heir.take(f"b{n}", f"10.2.0.{n}", 0.0)
+    assert heir.take("alice", ATTACKER, 0.0) > 0
