@@ -79,7 +79,7 @@ class Place(click.ParamType[str]):
         host, _, port = str(value).rpartition(":")
         if (
             not host
-            or host.startswith("[") != host.endswith("]")
+            or (host.startswith("["), host.endswith("]")) != ((":" in host),) * 2
             or not port.isdecimal()
             or int(port) > 65535
         ):

@@ -37,6 +37,11 @@ START = "import sys; from coordinator.cli import start; start.main()"
             "tiercast token create --help",
         ),
         (
+            "token create --at fd00::11",
+            "--at: not a place (got 'fd00::11'); write HOST:PORT, such as 10.1.0.11:7401",
+            "tiercast token create --help",
+        ),
+        (
             "audit --since yesterday",
             "--since: not a duration (got 'yesterday'); write 90s, 5m, 500ms or 1h30m",
             "tiercast audit --help",
