@@ -106,6 +106,15 @@ def hold(grown: Sequence[Curve], rows: Iterable[results.Row]) -> bool:
     return all(any(row in one.rows for one in grown) for row in rows)
 
 
+def beside(grown: Sequence[Curve], rows: Sequence[results.Row]) -> Sequence[results.Row]:
+    """Those for the bars: all of the same work together, unless all of it stands in the lines."""
+    work: dict[tuple[str, int, int, int], list[results.Row]] = {}
+    for row in rows:
+        kind = row.kind
+        work.setdefault((kind.mode, kind.document_bytes, kind.agents, kind.sites), []).append(row)
+    return [row for some in work.values() if not hold(grown, some) for row in some]
+
+
 def _curve(axis: Axis, rows: Iterable[results.Row]) -> Curve:
     return Curve(axis, tuple(sorted(rows, key=lambda row: _at(axis, row.kind))))
 

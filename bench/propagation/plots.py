@@ -24,7 +24,7 @@ def save(rows: Sequence[results.Row], path: pathlib.Path, partial: Sequence[str]
     importlib.import_module("matplotlib").use("Agg")
     drawing = importlib.import_module("matplotlib.pyplot")
     grown = curves.found(rows)
-    single = [row for row in rows if not curves.hold(grown, (row,))]
+    single = curves.beside(grown, rows)
     heights = ([1 + 0.32 * len(single)] if single else []) + [4.0] * ((len(grown) + 1) // 2)
     figure = drawing.figure(figsize=(15, sum(heights) + 0.5), layout="constrained")
     if partial:

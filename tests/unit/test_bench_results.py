@@ -122,6 +122,12 @@ def test_a_line_is_shown_where_one_thing_alone_grows_over_three_points(tmp_path:
     assert "servers x100: converged x1e+02, MIC's CPU x1, commits x1, CPU of all servers x1e+02" in shown
 
 
+def test_a_point_of_a_line_has_its_bar_too_where_peers_did_the_same_work() -> None:
+    rows = results.rows([*grown(10, 100, 1000), result("etcd", agents=1000)])
+    bars = curves.beside(curves.found(rows), rows)
+    assert {(row.kind.system, row.kind.agents) for row in bars} == {("tiercast", 1000), ("etcd", 1000)}
+
+
 def test_two_points_are_no_line() -> None:
     assert not curves.found(results.rows(grown(10, 100)))
     other = grown(10, 100) + grown(1000, document_bytes=4096)
