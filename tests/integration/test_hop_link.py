@@ -8,7 +8,6 @@ import ssl
 import stat
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 import pytest
 import uvloop
@@ -18,69 +17,15 @@ from coordinator.hop import credentials, dial, link, serve
 from coordinator.host import clock
 from coordinator.propagation import messages, objects, wire
 from coordinator.trust import authority, peers
+from tests.integration import linkends
 
 pytestmark = pytest.mark.integration
 
 CLUSTER = names.ClusterId("c1")
 ADDRESS = "127.0.9.1"
-WAIT_S = 60.0
 WALL = clock.SystemClock().wall()
 BEAT = messages.Heartbeat(b"", objects.Numbers(), 7)
 Run = Callable[[Callable[[], Coroutine[None, None, None]]], None]
-
-
-class Recorder:
-    """Remembers what happens to links; `until` waits for it."""
-
-    made: ClassVar[list["Recorder"]] = []
-
-    def __init__(self) -> None:
-        self.made.append(self)
-        self.links: list[link.Link] = []
-        self.frames: list[messages.AnyFrame] = []
-        self.reasons: list[str] = []
-        self.echo = False
-        self._changed = asyncio.Event()
-
-    def opened(self, one: link.Link) -> None:
-        self.links.append(one)
-        self._changed.set()
-
-    def received(self, one: link.Link, frame: messages.AnyFrame) -> None:
-        self.frames.append(frame)
-        if self.echo:
-            one.send(frame)
-        self._changed.set()
-
-    def closed(self, one: link.Link, reason: str) -> None:
-        self.reasons.append(reason)
-        self._changed.set()
-
-    async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not holds():
-                self._changed.clear()
-                await self._changed.wait()
-
-
-async def eventually(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not holds():
-            await asyncio.sleep(0.005)
-
-
-async def tidied(main: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `main`, then end every link it left: a peer that has stopped reading does not see the other end go."""
-    try:
-        await main()
-    finally:
-        for recorder in Recorder.made:
-            for one in recorder.links:
-                one.drop("test ends")
-                await one.lost()
-        Recorder.made.clear()
-        for _turn in range(3):  # uvloop frees a closed handle a turn later
-            await asyncio.sleep(0)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +44,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         return made
 
     with asyncio.Runner(loop_factory=loop) as runner:
-        yield lambda main: runner.run(tidied(main))
+        yield lambda main: runner.run(linkends.tidied(main))
     assert complaints == []
 
 
@@ -110,8 +55,8 @@ def of(ours: authority.Authority, name: str) -> credentials.Credentials:
 @asynccontextmanager
 async def listening(
     ours: authority.Authority, links_max: int = limits.LINKS
-) -> AsyncIterator[tuple[serve.Server, Recorder]]:
-    events = Recorder()
+) -> AsyncIterator[tuple[serve.Server, linkends.Recorder]]:
+    events = linkends.Recorder()
     server = await serve.serve(ADDRESS, 0, of(ours, "parent"), events, links_max=links_max)
     try:
         yield server, events
@@ -126,7 +71,7 @@ def large(size: int) -> messages.Chunk:
 def test_frames_go_both_ways_between_peers_who_know_each_other(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            parent.echo, child = True, Recorder()
+            parent.echo, child = True, linkends.Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child, local_address="127.0.9.2")
             assert child.links == [up]
             assert isinstance(up.peer, peers.PeerIdentity)
@@ -149,7 +94,7 @@ def test_frames_go_both_ways_between_peers_who_know_each_other(run: Run, ours: a
             assert child.reasons == ["done"]
             up.send(BEAT)
             up.close("again")
-            await eventually(lambda: server.connections == 0)
+            await linkends.eventually(lambda: server.connections == 0)
             assert len(parent.reasons) == 1
 
     run(main)
@@ -158,7 +103,7 @@ def test_frames_go_both_ways_between_peers_who_know_each_other(run: Run, ours: a
 def test_large_frames_pass_only_after_authentication(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            child = Recorder()
+            child = linkends.Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
             up.send(large(limits.FRAME_BYTES_UNAUTHENTICATED + 1))
             await child.until(lambda: child.reasons)
@@ -178,7 +123,7 @@ def test_large_frames_pass_only_after_authentication(run: Run, ours: authority.A
 def test_a_frame_over_the_bound_closes_an_authenticated_link_too(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            child = Recorder()
+            child = linkends.Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
             await parent.until(lambda: parent.links)
             parent.links[0].authenticated()
@@ -197,7 +142,7 @@ def test_what_is_no_frame_ends_the_link_and_nothing_else(
 ) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            one, other = Recorder(), Recorder()
+            one, other = linkends.Recorder(), linkends.Recorder()
             stays = await dial.dial(ADDRESS, server.port, of(ours, "good"), other)
             hostile = await dial.dial(ADDRESS, server.port, of(ours, "bad"), one)
             hostile.send_encoded(wire.encode(BEAT) + bad + wire.encode(BEAT))
@@ -215,7 +160,7 @@ def test_what_is_no_frame_ends_the_link_and_nothing_else(
 def test_frames_survive_any_cutting_up_of_the_stream(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
+            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), linkends.Recorder())
             stream = wire.encode(BEAT) * 3
             for at in range(len(stream)):
                 up._transport.write(stream[at : at + 1])
@@ -229,7 +174,7 @@ def test_frames_survive_any_cutting_up_of_the_stream(run: Run, ours: authority.A
 def test_a_peer_that_does_not_read_is_dropped_as_slow(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            child = Recorder()
+            child = linkends.Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
             await parent.until(lambda: parent.links)
             up._transport.pause_reading()
@@ -241,7 +186,7 @@ def test_a_peer_that_does_not_read_is_dropped_as_slow(run: Run, ours: authority.
                 await asyncio.sleep(0)
             await parent.until(lambda: parent.reasons)
             assert parent.reasons == ["slow"]
-            await asyncio.wait_for(down.drained(), WAIT_S)
+            await asyncio.wait_for(down.drained(), linkends.WAIT_S)
 
     run(main)
 
@@ -249,7 +194,7 @@ def test_a_peer_that_does_not_read_is_dropped_as_slow(run: Run, ours: authority.
 def test_a_sender_that_waits_for_drained_may_send_any_amount(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
+            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), linkends.Recorder())
             await parent.until(lambda: parent.links)
             parent.links[0].authenticated()
             for _ in range(100):
@@ -266,7 +211,7 @@ def test_a_whole_document_is_asked_at_once_and_heartbeats_overtake_it(
 ) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            child = Recorder()
+            child = linkends.Recorder()
             up = await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
             await parent.until(lambda: parent.links)
             parent.links[0].authenticated()
@@ -292,13 +237,13 @@ def test_bulk_that_piles_up_without_end_is_slow_too(
 
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
+            up = await dial.dial(ADDRESS, server.port, of(ours, "child"), linkends.Recorder())
             await parent.until(lambda: parent.links)
             parent.links[0]._transport.pause_reading()
             for number in range(1000):
                 up.send(messages.Ask(number, "upload", "", False, b"x" * limits.ASK_PART_BYTES))
                 await asyncio.sleep(0)
-            await eventually(lambda: not up.open)
+            await linkends.eventually(lambda: not up.open)
             await up.lost()
 
     run(main)
@@ -311,17 +256,17 @@ def test_a_peer_that_says_no_hello_loses_its_place(
 
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            silent, known = Recorder(), Recorder()
+            silent, known = linkends.Recorder(), linkends.Recorder()
             await dial.dial(ADDRESS, server.port, of(ours, "known"), known)
             await parent.until(lambda: parent.links)
             parent.links[0].authenticated()
             await dial.dial(ADDRESS, server.port, of(ours, "silent"), silent)
             raw = [socket.create_connection((ADDRESS, server.port)) for _ in range(3)]  # not even a handshake
-            await eventually(lambda: server.connections == 5)
+            await linkends.eventually(lambda: server.connections == 5)
             await silent.until(lambda: silent.reasons)
             await parent.until(lambda: parent.reasons)
             assert parent.reasons == ["no hello"]
-            await eventually(lambda: server.connections == 1)
+            await linkends.eventually(lambda: server.connections == 1)
             for one in raw:
                 one.close()
             assert known.reasons == []
@@ -333,18 +278,19 @@ def test_a_full_listener_turns_new_ones_away_and_recovers(run: Run, ours: author
     async def main() -> None:
         async with listening(ours, links_max=2) as (server, parent):
             children = [
-                await dial.dial(ADDRESS, server.port, of(ours, f"c{n}"), Recorder()) for n in range(2)
+                await dial.dial(ADDRESS, server.port, of(ours, f"c{n}"), linkends.Recorder())
+                for n in range(2)
             ]
             await parent.until(lambda: len(parent.links) == 2)
             for one in parent.links:
                 one.authenticated()
-            await eventually(lambda: server.unknown == 0)
+            await linkends.eventually(lambda: server.unknown == 0)
             with pytest.raises(errors.UnreachableError):
-                await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
+                await dial.dial(ADDRESS, server.port, of(ours, "child"), linkends.Recorder())
             for one in children:
                 one.close("done")
-            await eventually(lambda: server.connections == 0)
-            await dial.dial(ADDRESS, server.port, of(ours, "child"), Recorder())
+            await linkends.eventually(lambda: server.connections == 0)
+            await dial.dial(ADDRESS, server.port, of(ours, "child"), linkends.Recorder())
             await parent.until(lambda: len(parent.links) == 3)
 
     run(main)
@@ -355,9 +301,9 @@ def test_strangers_are_refused_at_both_ends(run: Run, ours: authority.Authority)
         other = authority.create_authority(CLUSTER, WALL)
         async with listening(ours) as (server, parent):
             with pytest.raises(errors.IdentityError, match="not of this cluster"):
-                await dial.dial(ADDRESS, server.port, of(other, "stranger"), Recorder())
+                await dial.dial(ADDRESS, server.port, of(other, "stranger"), linkends.Recorder())
             foreign = credentials.Credentials(of(other, "s").identity, clock.SystemClock(), [ours.ca_pem])
-            events = Recorder()
+            events = linkends.Recorder()
             await dial.dial(ADDRESS, server.port, foreign, events)  # in TLS 1.3 the child is done first
             await events.until(lambda: events.reasons)
             plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -366,7 +312,7 @@ def test_strangers_are_refused_at_both_ends(run: Run, ours: authority.Authority)
             with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
                 assert await reader.read()
             writer.transport.abort()
-            await eventually(lambda: server.connections == 0)
+            await linkends.eventually(lambda: server.connections == 0)
             assert parent.links == []
 
     run(main)
@@ -380,10 +326,10 @@ def test_a_peer_of_another_cluster_under_the_same_root_is_refused(
             names.ClusterId("c2"), ours.ca_key_pem, ours.ca_pem, ours.signing_private
         )
         async with listening(ours) as (server, parent):
-            events = Recorder()
+            events = linkends.Recorder()
             with pytest.raises(errors.IdentityError, match="another cluster"):
                 await dial.dial(ADDRESS, server.port, of(elsewhere, "stranger"), events)
-            await eventually(lambda: server.connections == 0)
+            await linkends.eventually(lambda: server.connections == 0)
             assert (parent.links, parent.reasons, events.links, events.reasons) == ([], [], [], [])
 
     run(main)
@@ -394,7 +340,7 @@ def test_an_expired_identity_is_let_in_and_shows(run: Run, ours: authority.Autho
         old = authority.enrolled(ours, names.ServerId("old"), WALL - 400 * 86_400)
         async with listening(ours) as (server, parent):
             await dial.dial(
-                ADDRESS, server.port, credentials.Credentials(old, clock.SystemClock()), Recorder()
+                ADDRESS, server.port, credentials.Credentials(old, clock.SystemClock()), linkends.Recorder()
             )
             await parent.until(lambda: parent.links)
             peer = parent.links[0].peer
@@ -413,10 +359,10 @@ def test_nobody_there_and_nobody_answering_are_unreachable(
         with socket.create_server((ADDRESS, 0)) as mute:
             port = mute.getsockname()[1]
             with pytest.raises(errors.UnreachableError):
-                await dial.dial(ADDRESS, port, of(ours, "child"), Recorder())
-        monkeypatch.setattr(limits, "DIAL_TIMEOUT_S", WAIT_S)  # a refusal comes first, however late
+                await dial.dial(ADDRESS, port, of(ours, "child"), linkends.Recorder())
+        monkeypatch.setattr(limits, "DIAL_TIMEOUT_S", linkends.WAIT_S)  # a refusal comes first, however late
         with pytest.raises(errors.UnreachableError, match="cannot be reached"):
-            await dial.dial(ADDRESS, port, of(ours, "child"), Recorder())
+            await dial.dial(ADDRESS, port, of(ours, "child"), linkends.Recorder())
 
     run(main)
 
@@ -425,9 +371,9 @@ def test_a_taken_port_and_a_foreign_address_are_named(run: Run, ours: authority.
     async def main() -> None:
         async with listening(ours) as (server, _parent):
             with pytest.raises(errors.InUseError, match=f"{ADDRESS}:{server.port} is taken"):
-                await serve.serve(ADDRESS, server.port, of(ours, "p"), Recorder())
+                await serve.serve(ADDRESS, server.port, of(ours, "p"), linkends.Recorder())
         with pytest.raises(errors.UnreachableError, match="not an address of this machine"):
-            await serve.serve("192.0.2.1", 0, of(ours, "p"), Recorder())
+            await serve.serve("192.0.2.1", 0, of(ours, "p"), linkends.Recorder())
 
     run(main)
 
@@ -435,7 +381,7 @@ def test_a_taken_port_and_a_foreign_address_are_named(run: Run, ours: authority.
 def test_a_closing_server_says_so_and_frees_its_port(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            child = Recorder()
+            child = linkends.Recorder()
             await dial.dial(ADDRESS, server.port, of(ours, "child"), child)
             await parent.until(lambda: parent.links)
             parent.links[0].send(messages.Bye("draining", 1.0))
@@ -444,7 +390,7 @@ def test_a_closing_server_says_so_and_frees_its_port(run: Run, ours: authority.A
             assert parent.reasons == ["draining"]
             await child.until(lambda: child.reasons)
             assert child.frames == [messages.Bye("draining", 1.0)]
-            again = await serve.serve(ADDRESS, port, of(ours, "p"), Recorder())
+            again = await serve.serve(ADDRESS, port, of(ours, "p"), linkends.Recorder())
             await again.close("done")
 
     run(main)
@@ -452,7 +398,7 @@ def test_a_closing_server_says_so_and_frees_its_port(run: Run, ours: authority.A
 
 def test_a_unix_socket_is_private_and_shows_the_process(run: Run, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
-        path, parent, child = str(tmp_path / "s"), Recorder(), Recorder()
+        path, parent, child = str(tmp_path / "s"), linkends.Recorder(), linkends.Recorder()
         parent.echo = True
         server = await serve.serve_unix(path, parent)
         assert stat.S_IMODE(pathlib.Path(path).stat().st_mode) == 0o600
@@ -462,7 +408,7 @@ def test_a_unix_socket_is_private_and_shows_the_process(run: Run, tmp_path: path
         assert parent.links[0].peer == link.UnixPeer(os.getuid(), os.getpid())
         assert up.peer == link.UnixPeer(os.getuid(), os.getpid())
         with pytest.raises(errors.InUseError):
-            await serve.serve_unix(path, Recorder())
+            await serve.serve_unix(path, linkends.Recorder())
         await server.close("done")
         await child.until(lambda: child.reasons)
         assert not pathlib.Path(path).exists()
@@ -477,11 +423,11 @@ def test_a_socket_left_by_a_dead_process_is_taken_over(run: Run, tmp_path: pathl
         path = str(tmp_path / "s")
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(path)
-        server = await serve.serve_unix(path, Recorder())
-        await dial.dial_unix(path, Recorder())
+        server = await serve.serve_unix(path, linkends.Recorder())
+        await dial.dial_unix(path, linkends.Recorder())
         await server.close("done")
         with pytest.raises(errors.UsageError):
-            await serve.serve_unix("/" + "x" * 200, Recorder())
+            await serve.serve_unix("/" + "x" * 200, linkends.Recorder())
 
     run(main)
 
@@ -490,13 +436,13 @@ def test_another_user_at_the_socket_is_refused(
     run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        path, parent = str(tmp_path / "s"), Recorder()
+        path, parent = str(tmp_path / "s"), linkends.Recorder()
         server = await serve.serve_unix(path, parent)
         monkeypatch.setattr(link, "_ROOT_UID", -1)
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         with pytest.raises(errors.IdentityError):
-            await dial.dial_unix(path, Recorder())
-        await eventually(lambda: server.connections == 0)
+            await dial.dial_unix(path, linkends.Recorder())
+        await linkends.eventually(lambda: server.connections == 0)
         assert parent.links == []
         await server.close("done")
 
@@ -506,7 +452,7 @@ def test_another_user_at_the_socket_is_refused(
 def test_sixty_children_at_once_are_all_served(run: Run, ours: authority.Authority) -> None:
     async def main() -> None:
         async with listening(ours) as (server, parent):
-            parent.echo, child, own = True, Recorder(), of(ours, "child")
+            parent.echo, child, own = True, linkends.Recorder(), of(ours, "child")
 
             async def one() -> None:
                 (await dial.dial(ADDRESS, server.port, own, child)).send(BEAT)
