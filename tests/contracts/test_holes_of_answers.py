@@ -1,5 +1,6 @@
 """What an answer is worth: it comes, once, to the one who asked, and is true when it is given."""
 
+import asyncio
 import pathlib
 
 import pytest
@@ -13,7 +14,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),  # the library's own
 ]
 
-READS = 20
+READS = 200  # stock answers two of five stale where the machine is quiet, and fewer where it is busy
 
 
 async def test_a_command_that_nobody_can_do_stops_nothing(side: str, tmp_path: pathlib.Path) -> None:
@@ -49,7 +50,7 @@ async def test_what_one_member_acknowledged_every_other_reads_at_once(
         for number in range(READS):
             value = b"%d" % number
             await stores.put(trio.stores[leader], b"/k", value)
-            read = [await groups.read(store, b"/k") for store in trio.stores.values()]
+            read = await asyncio.gather(*(groups.read(store, b"/k") for store in trio.stores.values()))
             with holes.decisive():
                 assert read == [value] * 3
 
